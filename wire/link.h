@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace wire {
+
+// Why a stream ended before both sides had finished it. The numbers are on the wire.
+enum class ResetReason : std::uint32_t {
+  kCancelled = 1,   // the peer has no use for it any more
+  kNoService = 2,   // nobody serves what was asked for
+  kRefused = 3,     // too many streams, or not now
+  kProtocol = 4,    // the peer broke a rule on this stream (overran its credit, bad message)
+  kLinkDown = 5,    // local only: the link is gone
+};
+const char* to_string(ResetReason reason);
+
+// A bidirectional byte stream with half-close and flow control, inside a Link. Belongs to the
+// link's event loop thread. Destroying it resets it unless both directions are finished. It may
+// outlive its link: then every call does nothing.
+class Stream {
+ public:
+  struct Handler {
+    // `data` is valid during the call only. Whoever takes it owes consume() for each byte once the
+    // byte has really gone somewhere; until then it counts against the peer's credit, which bounds
+    // what a receiver must hold at kStreamWindowBytes.
+    std::function<void(std::string_view data)> on_data;
+    std::function<void()> on_eof;       // the peer writes no more; comes after its last data
+    std::function<void()> on_writable;  // writable() has become greater than 0
+    std::function<void(ResetReason)> on_reset;  // the last call; also when the link goes down
+  };
+
+  virtual ~Stream() = default;
+
+  // Callbacks may destroy the stream. Data that came earlier is delivered from the event loop.
+  virtual void set_handler(Handler handler) = 0;
+
+  // How many bytes write() takes now.
+  virtual std::size_t writable() const = 0;
+  // `data` must not be longer than writable(); it is copied.
+  virtual void write(std::string_view data) = 0;
+  // No more writes from this side; data written before still arrives.
+  virtual void shutdown_write() = 0;
+  virtual void consume(std::size_t bytes) = 0;
+  virtual void reset(ResetReason reason) = 0;
+  // False once reset by either side, or when both directions are finished.
+  virtual bool open() const = 0;
+};
+
+// What a receiver grants a sender at the start of a stream, and the most it must ever hold.
+inline constexpr std::size_t kStreamWindowBytes = 256 * 1024;
+// Names of services and their argument are short identifiers.
+inline constexpr std::size_t kMaxServiceBytes = 32;
+inline constexpr std::size_t kMaxArgumentBytes = 128;
+
+// A connection between two programs that carries many streams. One carrier multiplexes them over a
+// byte stream (MuxLink: virtio-serial port, UNIX socket); with vsock every stream is a connection.
+class Link {
+ public:
+  struct Handler {
+    // The peer has said hello with a version we speak.
+    std::function<void()> on_ready;
+    // The peer opened a stream. Destroying `stream` refuses it.
+    std::function<void(std::unique_ptr<Stream> stream, std::string service, std::string argument)>
+        on_stream;
+    // The link is gone: end of file, I/O error or a peer that broke the framing. The last call; all
+    // streams were reset with kLinkDown before it.
+    std::function<void(std::string why)> on_down;
+  };
+
+  virtual ~Link() = default;
+  virtual void set_handler(Handler handler) = 0;
+  // Streams may be opened and written before on_ready; bytes wait until the peer is there. Returns a
+  // stream that is reset from the event loop when the link is down or has too many streams.
+  virtual std::unique_ptr<Stream> open(std::string_view service, std::string_view argument) = 0;
+  virtual bool ready() const = 0;
+};
+
+}  // namespace wire

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/event_loop.h"
+#include "base/fd.h"
+#include "wire/link.h"
+
+namespace wire {
+
+// Which end this is: the two ends number the streams they open with odd and even ids.
+enum class Side { kHost, kGuest };
+
+struct MuxOptions {
+  Side side = Side::kHost;
+  // Chosen by the host; the guest adopts the host's. A restored VM continues under a new epoch, so
+  // nothing of an older one is ever taken for this one's.
+  std::uint64_t epoch = 1;
+  std::size_t max_streams = 256;
+};
+
+// Frames over one byte stream (wire/frame.h): streams with credits, served round robin, so that one
+// stalled stream never holds up another. `fd` is made non-blocking. What the peer can make us hold
+// is bounded: kStreamWindowBytes a stream, a bounded queue of control frames (reading pauses while
+// the peer does not take our answers).
+std::unique_ptr<Link> make_mux_link(base::EventLoop& loop, base::Fd fd, MuxOptions options);
+
+}  // namespace wire
