@@ -82,6 +82,7 @@ printf '\n' > "$work/tree/attic/a.cc"
 expect 1 'folder attic/ has no row' "folder without a row is refused"
 
 good_tree
+# shellcheck disable=SC2016 # backquotes are the table's own
 sed -i 's/| 0 | `base\/` | all | – |/| 0 | `base\/` | all | wire |/' "$work/tree/ARCHITECTURE.md"
 expect 2 'row base uses wire, which is not on a lower floor' "upward row in the table is refused"
 
