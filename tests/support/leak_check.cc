@@ -241,8 +241,7 @@ LeakCheck::Snapshot LeakCheck::take() const {
     }
     const std::string name = line.substr(slash);
     const bool of_other_test = name.find("/fcvm-test-") != std::string::npos;
-    if (is_below(name, directory) ||
-        (name.find("fcvm") != std::string::npos && !of_other_test)) {
+    if (is_below(name, directory) || (name.find("fcvm") != std::string::npos && !of_other_test)) {
       ++found["socket " + name];
     }
   }
