@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,11 +30,31 @@ struct PlanOverlay {
   std::string target;
 };
 
+// A change to the container's root, made in order after the overlay is mounted and before crun
+// starts. Paths are the container's; the image may have made any part of them a symbolic link, so
+// they are resolved inside its root (openat2(2), RESOLVE_IN_ROOT).
+struct PlanRootEdit {
+  enum class Kind {
+    kMakeDirectory,     // with parents (0755, root); only a directory it makes gets mode and owner
+    kRequireDirectory,  // kFailed when it is missing or no directory, with `text` as the message
+    kAppend,            // `text` to a file, made when missing (0644, root)
+    kSymlink,           // to `text`, unless something is there
+    kBind,              // make the directory as above, then bind it to the guest path `text`
+  };
+  Kind kind = Kind::kMakeDirectory;
+  std::string path;
+  std::string text;
+  std::uint32_t mode = 0755;
+  std::uint32_t uid = 0;
+  std::uint32_t gid = 0;
+};
+
 struct PlanContainer {
   std::string id;
   std::string bundle;         // folder in the guest that gets config.json
   std::string config_json;    // OCI runtime configuration
   PlanOverlay root;
+  std::vector<PlanRootEdit> root_edits;
 };
 
 struct BootPlan {
@@ -48,6 +69,7 @@ struct BootPlan {
   std::vector<std::string> modules;      // loaded after the root is up, by name, in order
   std::vector<PlanDisk> disks;           // mounted after the root, in order
   std::vector<PlanFile> files;           // written after the disks are mounted
+  std::map<std::string, std::string> sysctls;  // "net.ipv4.ping_group_range" to its value
   PlanContainer container;
   std::string log_level = "warn";
 };

@@ -32,6 +32,14 @@ struct ProcessStart {
   std::string process_json;  // kExec, kGuest: an OCI process object
 };
 
+// Which streams go with it. The opener opens exactly these; the server waits for them.
+inline bool needs_stdio(const ProcessStart& start) {
+  return !start.detach && (start.use_stdin || start.use_stdout || start.tty);
+}
+inline bool needs_stderr(const ProcessStart& start) {
+  return !start.detach && start.use_stderr && !start.tty;
+}
+
 struct ProcessCommand {
   enum class Kind { kSignal, kResize, kCloseStdin };
   Kind kind = Kind::kSignal;
