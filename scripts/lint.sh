@@ -47,8 +47,7 @@ long_files() {
   sources '*.cc' '*.h' | xargs -0 wc -l | awk '$2 != "total" && $1 > 600 { print; bad = 1 } END { exit bad }'
 }
 tidy() {
-  [ -f build/dev/compile_commands.json ] || cmake --preset dev > /dev/null
-  sources '*.cc' | xargs -0 -r -n 1 -P "$(nproc)" clang-tidy -p build/dev --quiet 2> build/tidy.log
+  cmake --preset dev > /dev/null && scripts/tidy.sh build/dev
 }
 
 check format format
