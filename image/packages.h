@@ -1,6 +1,9 @@
 // The distribution's packages: downloaded and verified by apt, unpacked by dpkg-deb, never installed.
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,19 +44,32 @@ class PackageArchive {
   std::vector<PackageFile> fetch(const std::vector<std::string>& names);
 
  private:
-  std::vector<std::string> apt_options() const;
-  std::string apt(const std::string& program, std::vector<std::string> arguments,
-                  const std::string& working_directory = {});
-  std::string apt_or_update(const std::string& program, const std::vector<std::string>& arguments,
-                            const std::string& working_directory = {});
+  // Runs apt-get or apt-cache; where that fails, updates lists of our own and runs it again on
+  // those. Returns its stdout.
+  std::string apt(const std::vector<std::string>& command,
+                  const std::string& working_directory = "/",
+                  const std::function<void()>& tick = {});
+  std::string apt_once(const std::vector<std::string>& command,
+                       const std::string& working_directory, const std::function<void()>& tick);
   void update_private_lists();
 
   std::string directory_;
   ProgressCallback progress_;
   const base::Cancellation* cancellation_;
   bool private_lists_ = false;
-  bool updated_ = false;
 };
+
+// The dependency rule of closure(), on what `apt-cache depends --recurse` prints.
+std::vector<std::string> resolve_closure(const std::string& apt_cache_output,
+                                         const std::vector<std::string>& names);
+
+// One line of `apt-get download --print-uris`; empty when it is another kind of line.
+struct PackageUri {
+  std::string file;  // "crun_1.8.1-1_amd64.deb"
+  std::uint64_t bytes = 0;
+  std::string sha256;
+};
+std::optional<PackageUri> parse_package_uri(const std::string& line);
 
 // Unpacks the files of a .deb into `directory`.
 void unpack_package(const std::string& deb_path, const std::string& directory,
