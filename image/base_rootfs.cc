@@ -37,7 +37,9 @@ std::string description_path(const storage::DataDirectory& data) {
   return data.rootfs() + "/base.json";
 }
 
-std::string file_of(const std::string& key) { return "base-" + key + ".ext4"; }
+std::string file_of(const std::string& key) {
+  return "base-" + key + ".ext4";
+}
 
 struct Description {
   std::vector<std::string> requested;
@@ -111,7 +113,8 @@ void add_skeleton(const fs::path& tree) {
   const auto write = [&](const char* name, const char* text) {
     base::write_file(tree / "etc" / name, text, 0644);
   };
-  write("passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
+  write("passwd",
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
   write("group", "root:x:0:\nnogroup:x:65534:\n");
   write("hosts", "127.0.0.1 localhost\n::1 localhost\n");
   write("hostname", "fcvm\n");
@@ -214,30 +217,29 @@ BaseRootfs base_rootfs_of_size(const storage::DataDirectory& data, std::uint64_t
   }
   const BaseRootfs base{data.rootfs() + "/" + file_of(known->key), known->key};
   if (bytes == kDefaultRootfsBytes) return base;
-  return base::with_context(
-      base::cat("making a root file system of ", bytes >> 20, " MiB"), [&] {
-        if (bytes < kMinimumBytes) {
-          throw base::Error(base::cat("at least ", kMinimumBytes >> 20, " MiB are needed"));
-        }
-        const std::uint64_t whole = bytes / 4096 * 4096;
-        const std::string key = base::cat(known->key, "-", whole);
-        const std::string path = data.rootfs() + "/" + file_of(key);
-        if (base::path_exists(path)) return BaseRootfs{path, key};
-        storage::StagingFile staging(data.rootfs(), file_of(key), 0644);
-        storage::reflink_or_copy(base::open_file(base.path, O_RDONLY), staging.fd());
-        // resize2fs wants a file system that was checked; 1 means it corrected something.
-        run_tool({"e2fsck", "-fpy", staging.path()}, 1);
-        if (whole > kDefaultRootfsBytes &&
-            ::ftruncate(staging.fd().get(), static_cast<off_t>(whole)) < 0) {
-          base::throw_errno("setting the size of", staging.path());
-        }
-        run_tool({"resize2fs", staging.path(), base::cat(whole / 1024, "K")}, 0);
-        if (::ftruncate(staging.fd().get(), static_cast<off_t>(whole)) < 0) {
-          base::throw_errno("setting the size of", staging.path());
-        }
-        staging.publish();
-        return BaseRootfs{path, key};
-      });
+  return base::with_context(base::cat("making a root file system of ", bytes >> 20, " MiB"), [&] {
+    if (bytes < kMinimumBytes) {
+      throw base::Error(base::cat("at least ", kMinimumBytes >> 20, " MiB are needed"));
+    }
+    const std::uint64_t whole = bytes / 4096 * 4096;
+    const std::string key = base::cat(known->key, "-", whole);
+    const std::string path = data.rootfs() + "/" + file_of(key);
+    if (base::path_exists(path)) return BaseRootfs{path, key};
+    storage::StagingFile staging(data.rootfs(), file_of(key), 0644);
+    storage::reflink_or_copy(base::open_file(base.path, O_RDONLY), staging.fd());
+    // resize2fs wants a file system that was checked; 1 means it corrected something.
+    run_tool({"e2fsck", "-fpy", staging.path()}, 1);
+    if (whole > kDefaultRootfsBytes &&
+        ::ftruncate(staging.fd().get(), static_cast<off_t>(whole)) < 0) {
+      base::throw_errno("setting the size of", staging.path());
+    }
+    run_tool({"resize2fs", staging.path(), base::cat(whole / 1024, "K")}, 0);
+    if (::ftruncate(staging.fd().get(), static_cast<off_t>(whole)) < 0) {
+      base::throw_errno("setting the size of", staging.path());
+    }
+    staging.publish();
+    return BaseRootfs{path, key};
+  });
 }
 
 }  // namespace image

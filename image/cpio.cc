@@ -19,9 +19,9 @@ void CpioWriter::add(std::string_view name, mode_t mode, std::string_view conten
   std::array<char, 111> header{};
   // magic, inode, mode, uid, gid, links, mtime, file size, device, device node, name size, checksum
   std::snprintf(header.data(), header.size(),
-                "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", ++inode_, mode, 0U, 0U,
-                S_ISDIR(mode) ? 2U : 1U, 0U, static_cast<unsigned>(content.size()), 0U, 0U, major,
-                minor, static_cast<unsigned>(name.size() + 1), 0U);
+                "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", ++inode_, mode, 0U,
+                0U, S_ISDIR(mode) ? 2U : 1U, 0U, static_cast<unsigned>(content.size()), 0U, 0U,
+                major, minor, static_cast<unsigned>(name.size() + 1), 0U);
   out_.append(header.data(), 110);
   out_ += name;
   out_ += '\0';

@@ -11,8 +11,8 @@ class Cancellation;
 namespace image {
 
 struct Ext4Options {
-  std::uint64_t bytes = 0;    // length of the file system; the file is sparse
-  std::uint64_t inodes = 0;   // 0: mke2fs's own choice
+  std::uint64_t bytes = 0;        // length of the file system; the file is sparse
+  std::uint64_t inodes = 0;       // 0: mke2fs's own choice
   std::uint64_t journal_mib = 0;  // 0: no journal
   const base::Cancellation* cancellation = nullptr;
 };

@@ -75,9 +75,8 @@ ImageConfig container_config(const json& object) {
 
 std::vector<std::string> diff_ids(const json& document) {
   constexpr std::string_view prefix = "sha256:";
-  std::vector<std::string> ids =
-      detail::text_list_field(detail::object_field(document, "rootfs", kMaxEntries), "diff_ids",
-                              kMaxLayers);
+  std::vector<std::string> ids = detail::text_list_field(
+      detail::object_field(document, "rootfs", kMaxEntries), "diff_ids", kMaxLayers);
   for (const std::string& id : ids) {
     const bool valid = id.size() == prefix.size() + 64 && id.starts_with(prefix) &&
                        id.find_first_not_of("0123456789abcdef", prefix.size()) == std::string::npos;

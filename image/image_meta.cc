@@ -37,7 +37,8 @@ std::string text_to_bytes(std::string_view text) {
     if (lead < 0x80) {
       bytes += text[i];
     } else if ((lead == 0xc2 || lead == 0xc3) && i + 1 < text.size()) {
-      bytes += static_cast<char>((lead & 0x03) << 6 | (static_cast<unsigned char>(text[++i]) & 0x3f));
+      bytes +=
+          static_cast<char>((lead & 0x03) << 6 | (static_cast<unsigned char>(text[++i]) & 0x3f));
     } else {
       throw base::Error("a text in it does not stand for bytes");
     }

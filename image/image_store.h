@@ -19,8 +19,8 @@ namespace image {
 
 // An ext4 file system without a journal that holds the unpacked layers; mount it "ro,noload".
 struct ImageDisk {
-  std::string digest;     // "sha256:<hex>", the image id
-  std::string disk_path;  // <data>/images/<hex>/disk.ext4
+  std::string digest;            // "sha256:<hex>", the image id
+  std::string disk_path;         // <data>/images/<hex>/disk.ext4
   std::uint64_t disk_bytes = 0;  // space it occupies
   ImageMeta meta;
 };

@@ -14,7 +14,9 @@ constexpr std::size_t kMaxAgentBytes = 64U << 20;
 // Changes whenever build() makes other bytes of the same input.
 constexpr char kFormat[] = "initramfs 1\n";
 
-std::string leaf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+std::string leaf(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
 
 // Uncompressed: unpacking 2 MiB of zstd takes a tcg guest longer than reading them does.
 std::string build(const std::string& agent_path, const Kernel& kernel) {

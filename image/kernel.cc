@@ -134,9 +134,9 @@ Kernel install_kernel_tree(const storage::DataDirectory& data, const std::string
                            const std::string& distribution, const std::string& version) {
   const std::string parent = data.kernels() + "/" + distribution;
   if (is_complete(parent + "/" + version)) return read_kernel(parent + "/" + version);
-  return base::with_context(
-      base::cat("installing kernel ", version),
-      [&] { return publish_kernel(parent, version, source_from_tree(tree)); });
+  return base::with_context(base::cat("installing kernel ", version), [&] {
+    return publish_kernel(parent, version, source_from_tree(tree));
+  });
 }
 
 Kernel import_kernel(const storage::DataDirectory& data, const std::string& file,

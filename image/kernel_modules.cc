@@ -38,7 +38,8 @@ class Closure {
   explicit Closure(const std::string& directory) : directory_(directory) {
     namespace fs = std::filesystem;
     const fs::path kernel = directory + "/kernel";
-    if (!fs::is_directory(kernel)) throw base::Error(ENOENT, "finding kernel modules in", directory);
+    if (!fs::is_directory(kernel))
+      throw base::Error(ENOENT, "finding kernel modules in", directory);
     for (const auto& entry : fs::recursive_directory_iterator(kernel)) {
       if (std::string name = module_name(entry.path()); !name.empty() && entry.is_regular_file()) {
         files_[name] = entry.path();
@@ -60,8 +61,8 @@ class Closure {
                                   base::quoted(raw_name), " and has not built it in"));
     }
     if (!open_.insert(name).second) {
-      throw base::Error(base::cat("the kernel module ", base::quoted(raw_name),
-                                  " depends on itself"));
+      throw base::Error(
+          base::cat("the kernel module ", base::quoted(raw_name), " depends on itself"));
     }
     for (const std::string& dependency : module_dependencies(read_module(file->second))) {
       add(dependency);
@@ -104,7 +105,10 @@ std::vector<std::string> module_dependencies(std::string_view module) {
 std::string read_module(const std::string& path) {
   if (path.ends_with(".ko")) return base::read_file(path, kMaxModuleBytes);
   base::SpawnOptions spawn;
-  spawn.argv = {path.ends_with(".gz") ? "gzip" : path.ends_with(".xz") ? "xz" : "zstd", "-dc", path};
+  spawn.argv = {path.ends_with(".gz")   ? "gzip"
+                : path.ends_with(".xz") ? "xz"
+                                        : "zstd",
+                "-dc", path};
   base::CommandOptions options;
   options.max_output_bytes = kMaxModuleBytes;
   return base::run_command_checked(std::move(spawn), options).out;

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/process.h"
+#include "image/detail/environment.h"
 #include "storage/staging.h"
 
 namespace image {
@@ -23,7 +24,8 @@ namespace {
 bool is_package_name(const std::string& name) {
   // Debian Policy 5.6.7, and ':' before an architecture. Nothing here can be taken for an option.
   return !name.empty() && name.front() != '-' && name.front() != '.' &&
-         name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.:_") ==
+         name.find_first_not_of(
+             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-.:_") ==
              std::string::npos;
 }
 
@@ -136,8 +138,7 @@ std::optional<PackageUri> parse_package_uri(const std::string& line) {
   std::string digest;
   PackageUri parsed;
   fields >> uri >> parsed.file >> size >> digest;
-  const auto [end, error] =
-      std::from_chars(size.data(), size.data() + size.size(), parsed.bytes);
+  const auto [end, error] = std::from_chars(size.data(), size.data() + size.size(), parsed.bytes);
   if (!uri.starts_with('\'') || error != std::errc() || end != size.data() + size.size() ||
       !parsed.file.ends_with(".deb") || parsed.file.find('/') != std::string::npos ||
       !digest.starts_with("SHA256:") || digest.size() != 7 + 64) {
@@ -157,7 +158,8 @@ std::string PackageArchive::apt_once(const std::vector<std::string>& command,
                                      const std::string& working_directory,
                                      const std::function<void()>& tick) {
   base::SpawnOptions spawn;
-  spawn.argv = {"env", "LC_ALL=C", command.front(), "-q"};
+  spawn.argv = {command.front(), "-q"};
+  spawn.env = detail::environment_with({{"LC_ALL", "C"}});
   // apt would fetch as the user _apt, who cannot enter our directories.
   if (::geteuid() == 0) spawn.argv.insert(spawn.argv.end(), {"-o", "APT::Sandbox::User=root"});
   if (private_lists_) {
@@ -188,8 +190,8 @@ std::string PackageArchive::apt_once(const std::vector<std::string>& command,
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with("E: ") && why.empty()) why = line.substr(3);
   }
-  throw base::Error(base::cat(command.front(), " ", command.size() > 1 ? command[1] : "",
-                              ": ", why.empty() ? "failed" : why));
+  throw base::Error(base::cat(command.front(), " ", command.size() > 1 ? command[1] : "", ": ",
+                              why.empty() ? "failed" : why));
 }
 
 void PackageArchive::update_private_lists() {
@@ -227,7 +229,7 @@ std::string PackageArchive::apt(const std::vector<std::string>& command,
 
 std::vector<std::string> PackageArchive::closure(const std::vector<std::string>& names) {
   check_names(names);
-  std::vector<std::string> command{"apt-cache",       "depends",      "--recurse",
+  std::vector<std::string> command{"apt-cache",       "depends",       "--recurse",
                                    "--no-recommends", "--no-suggests", "--no-conflicts",
                                    "--no-breaks",     "--no-replaces", "--no-enhances"};
   command.insert(command.end(), names.begin(), names.end());

@@ -24,8 +24,8 @@ constexpr std::array<TransportName, 5> kTransports{{
 }};
 
 // Transports of containers-transports(5) that this version does not read.
-constexpr std::array<std::string_view, 6> kOtherTransports{
-    "docker", "docker-daemon", "sif", "atomic", "ostree", "tarball"};
+constexpr std::array<std::string_view, 6> kOtherTransports{"docker", "docker-daemon", "sif",
+                                                           "atomic", "ostree",        "tarball"};
 
 constexpr char kWhatWorks[] =
     "images that are on this machine work: docker-archive:FILE, oci:DIR[:TAG], "
@@ -37,7 +37,9 @@ constexpr char kWhatWorks[] =
   throw error;
 }
 
-bool is_printable(char c) { return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f; }
+bool is_printable(char c) {
+  return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
+}
 
 }  // namespace
 
@@ -67,9 +69,9 @@ Reference parse_reference(std::string_view text) {
   const auto known = std::find_if(kTransports.begin(), kTransports.end(),
                                   [&](const TransportName& entry) { return entry.name == prefix; });
   if (colon == std::string_view::npos || known == kTransports.end()) {
-    if (colon != std::string_view::npos && std::find(kOtherTransports.begin(),
-                                                     kOtherTransports.end(),
-                                                     prefix) != kOtherTransports.end()) {
+    if (colon != std::string_view::npos &&
+        std::find(kOtherTransports.begin(), kOtherTransports.end(), prefix) !=
+            kOtherTransports.end()) {
       refuse(text, base::cat("this version does not read ", prefix, ": images"));
     }
     refuse(text, "this version does not pull from registries");
@@ -94,8 +96,9 @@ Reference parse_reference(std::string_view text) {
     }
   }
   if (reference.location.empty()) {
-    refuse(text, base::cat("a ", known->transport == Transport::kContainersStorage ? "name" : "path",
-                           " is missing after '", prefix, ":'"));
+    refuse(text,
+           base::cat("a ", known->transport == Transport::kContainersStorage ? "name" : "path",
+                     " is missing after '", prefix, ":'"));
   }
   return reference;
 }

@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/process.h"
+#include "image/seccomp_profile.h"
 #include "storage/staging.h"
 
 namespace image {
@@ -48,14 +49,13 @@ SetupResult run_setup(const storage::DataDirectory& data, const SetupOptions& op
   const base::FileLock held = base::FileLock::acquire(data.cache() + "/setup.lock");
   PackageArchive packages(data.cache(), options.progress, options.cancellation);
   result.kernel = setup_kernel(data, packages, options);
-  result.base =
-      ensure_base_rootfs(data, packages,
-                         {options.base_packages, options.force, options.progress,
-                          options.cancellation});
+  result.base = ensure_base_rootfs(
+      data, packages,
+      {options.base_packages, options.force, options.progress, options.cancellation});
+  ensure_seccomp_profile(data, packages, options.force, options.progress, options.cancellation);
   report(options.progress, "making the initramfs");
   result.initramfs = ensure_initramfs(
-      data,
-      options.agent_path.empty() ? base::find_own_program("fc-agent") : options.agent_path,
+      data, options.agent_path.empty() ? base::find_own_program("fc-agent") : options.agent_path,
       result.kernel);
   return result;
 }

@@ -110,8 +110,8 @@ bool has_pvh_note(std::string_view elf) {
   const auto header = detail::elf_header(elf);
   if (!header || header->e_phentsize != sizeof(Elf64_Phdr)) return false;
   for (unsigned i = 0; i < header->e_phnum; ++i) {
-    const auto segment = detail::read_at<Elf64_Phdr>(
-        elf, header->e_phoff + std::uint64_t{i} * sizeof(Elf64_Phdr));
+    const auto segment =
+        detail::read_at<Elf64_Phdr>(elf, header->e_phoff + std::uint64_t{i} * sizeof(Elf64_Phdr));
     if (!segment || segment->p_type != PT_NOTE) continue;
     const auto notes = detail::slice(elf, segment->p_offset, segment->p_filesz);
     if (!notes) continue;

@@ -145,7 +145,8 @@ DataDirectoryKind prepare_loop(const DataDirectory& data, const PrepareOptions& 
   } catch (const base::Error& error) {
     if (!loop_is_impossible(error)) throw;
     ::unlink(data.backing_file().c_str());
-    return prepare_plain(data, base::cat(" and a loop file cannot be mounted (", error.what(), ")"));
+    return prepare_plain(data,
+                         base::cat(" and a loop file cannot be mounted (", error.what(), ")"));
   }
   write_marker(data, DataDirectoryKind::kLoopFile);
   return DataDirectoryKind::kLoopFile;
@@ -191,14 +192,13 @@ std::string default_data_directory() {
 }
 
 DataDirectoryKind prepare_data_directory(const DataDirectory& data, const PrepareOptions& options) {
-  return base::with_context(
-      base::cat("preparing data directory ", base::quoted(data.root())), [&] {
-        const base::FileLock held = lock(data);
-        const DataDirectoryKind kind = prepare_kind(data, options);
-        make_folders(data);
-        make_run_directory(data);
-        return kind;
-      });
+  return base::with_context(base::cat("preparing data directory ", base::quoted(data.root())), [&] {
+    const base::FileLock held = lock(data);
+    const DataDirectoryKind kind = prepare_kind(data, options);
+    make_folders(data);
+    make_run_directory(data);
+    return kind;
+  });
 }
 
 DataDirectory open_data_directory(const std::string& root) {
@@ -213,9 +213,9 @@ DataDirectory open_data_directory(const std::string& root) {
       }
     }
     if (!remountable || !read_marker(data)) {
-      base::Error error(base::cat("opening data directory ", base::quoted(data.root()),
-                                  base::path_exists(data.root()) ? ": it has not been set up"
-                                                                 : ": it does not exist"));
+      base::Error error(base::cat(
+          "opening data directory ", base::quoted(data.root()),
+          base::path_exists(data.root()) ? ": it has not been set up" : ": it does not exist"));
       error.set_hint("run 'fcvm setup'");
       throw error;
     }

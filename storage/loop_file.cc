@@ -26,8 +26,12 @@ constexpr std::uint64_t kMinimumFreeBytes = 2ULL << 30;
 // mkfs.btrfs(8) refuses less than about 110 MiB; below 1 GiB nothing useful fits.
 constexpr std::uint64_t kMinimumFileBytes = 1ULL << 30;
 
-std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
-std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+std::string parent_of(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
+std::string name_of(const std::string& path) {
+  return path.substr(path.rfind('/') + 1);
+}
 
 // The device that has `file` behind it already, or an empty descriptor.
 base::Fd find_loop_device(const struct stat& file) {

@@ -93,18 +93,16 @@ CopyMethod reflink_or_copy(const base::Fd& source, const base::Fd& destination) 
 }
 
 CopyMethod reflink_or_copy(const std::string& source, const std::string& destination, mode_t mode) {
-  return base::with_context(base::cat("copying ", base::quoted(source), " to ",
-                                      base::quoted(destination)),
-                            [&] {
-                              const base::Fd from = base::open_file(source, O_RDONLY);
-                              const base::Fd to =
-                                  base::open_file(destination, O_RDWR | O_CREAT | O_EXCL, mode);
-                              base::Rollback rollback;
-                              rollback.push([&] { ::unlink(destination.c_str()); });
-                              const CopyMethod method = reflink_or_copy(from, to);
-                              rollback.commit();
-                              return method;
-                            });
+  return base::with_context(
+      base::cat("copying ", base::quoted(source), " to ", base::quoted(destination)), [&] {
+        const base::Fd from = base::open_file(source, O_RDONLY);
+        const base::Fd to = base::open_file(destination, O_RDWR | O_CREAT | O_EXCL, mode);
+        base::Rollback rollback;
+        rollback.push([&] { ::unlink(destination.c_str()); });
+        const CopyMethod method = reflink_or_copy(from, to);
+        rollback.commit();
+        return method;
+      });
 }
 
 bool supports_reflink(const std::string& directory) {
@@ -129,7 +127,8 @@ bool supports_reflink(const std::string& directory) {
 std::uint64_t allocated_bytes(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) < 0) base::throw_errno("inspecting", path);
-  return static_cast<std::uint64_t>(info.st_blocks) * 512;  // stat(2): st_blocks is in 512-byte units
+  return static_cast<std::uint64_t>(info.st_blocks) *
+         512;  // stat(2): st_blocks is in 512-byte units
 }
 
 }  // namespace storage

@@ -168,7 +168,9 @@ StagingFile::~StagingFile() {
   if (!path_.empty()) ::unlink(path_.c_str());
 }
 
-void StagingFile::publish() { publish_as(name_); }
+void StagingFile::publish() {
+  publish_as(name_);
+}
 
 void StagingFile::publish_as(const std::string& final_name) {
   fsync_fd(fd_, path_);

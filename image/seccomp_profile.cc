@@ -1,0 +1,46 @@
+#include "image/seccomp_profile.h"
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/json.h"
+#include "storage/staging.h"
+
+#include <nlohmann/json.hpp>
+
+namespace image {
+namespace {
+
+constexpr char kPackage[] = "golang-github-containers-common";
+constexpr char kFileInPackage[] = "/usr/share/containers/seccomp.json";
+constexpr char kName[] = "seccomp.json";
+constexpr std::size_t kMaxBytes = 1 << 20;
+
+}  // namespace
+
+void ensure_seccomp_profile(const storage::DataDirectory& data, PackageArchive& packages,
+                            bool force, const ProgressCallback& progress,
+                            const base::Cancellation* cancellation) {
+  if (!force && base::path_exists(data.rootfs() + "/" + kName)) return;
+  base::with_context("installing the seccomp profile", [&] {
+    report(progress, "fetching the seccomp profile");
+    const std::vector<PackageFile> files = packages.fetch({kPackage});
+    const storage::StagingDirectory tree(data.cache(), "seccomp");
+    unpack_package(files.front().path, tree.path(), cancellation);
+    const std::string text = base::read_file(tree.path() + kFileInPackage, kMaxBytes);
+    // A profile that cannot be read is better found now than at the first run.
+    if (!base::parse_json(text, kMaxBytes).is_object()) {
+      throw base::Error("the profile is not a JSON object");
+    }
+    base::replace_file(data.rootfs() + "/" + kName, text, 0644, true);
+  });
+}
+
+std::string seccomp_profile(const storage::DataDirectory& data) {
+  auto text = base::try_read_file(data.rootfs() + "/" + kName, kMaxBytes);
+  if (text) return *std::move(text);
+  base::Error error("there is no seccomp profile");
+  error.set_hint("run: fcvm setup");
+  throw error;
+}
+
+}  // namespace image

@@ -1,0 +1,36 @@
+// Running skopeo(1), which reads every image format so that we need not.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "image/reference.h"
+
+namespace base {
+class Cancellation;
+}
+
+namespace image {
+
+struct SkopeoOptions {
+  std::string work_directory;        // for its temporary files, which may be as large as the image
+  std::uint64_t max_file_bytes = 0;  // RLIMIT_FSIZE of skopeo and its children
+  // Called a few times a second; a text ends skopeo and becomes the error.
+  std::function<std::optional<std::string>()> tick;
+  const base::Cancellation* cancellation = nullptr;
+};
+
+// The image configuration of `reference`, as its bytes are: its SHA-256 is the image id. All throw
+// base::Error with what skopeo said, and base::Cancelled.
+std::string read_image_config(const Reference& reference, const SkopeoOptions& options);
+
+// Unpacks `reference` into a containers-storage (overlay driver) at `root` with run directory `run`.
+void unpack_image(const Reference& reference, const std::string& root, const std::string& run,
+                  const SkopeoOptions& options);
+
+// The reason in the last line of skopeo's stderr: `time="…" level=fatal msg="REASON"`.
+std::string skopeo_reason(const std::string& text);
+
+}  // namespace image
