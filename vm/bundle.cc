@@ -18,7 +18,7 @@ namespace {
 using base::cat;
 using base::Error;
 using nlohmann::json;
-using Kind = RootEdit::Kind;
+using Kind = wire::PlanRootEdit::Kind;
 
 constexpr std::int64_t kPidsLimit = 2048;  // podman's default
 
@@ -90,13 +90,13 @@ std::vector<Mount> tmpfs_mounts(const RunOptions& options, const UserInfo& user)
 
 // The image's VOLUMEs: directories of the container's own root, writable even if that is read-only.
 void add_volumes(const image::ImageConfig& image, std::vector<Mount>& mounts,
-                 std::vector<RootEdit>& edits) {
+                 std::vector<wire::PlanRootEdit>& edits) {
   std::size_t index = 0;
   for (const std::string& volume : image.volumes) {
     const std::string path = clean_absolute_path(volume);
     if (path == "/" || has_mount(mounts, path)) continue;
     const std::string source = cat(kGuestVolumesDirectory, "/", index++);
-    edits.push_back({.kind = Kind::kBind, .path = path, .text = source});
+    edits.push_back({Kind::kBind, path, source});
     mounts.push_back(
         {path, "bind", source, {"rprivate", "rw", "nodev", "exec", "nosuid", "rbind"}});
   }
@@ -116,7 +116,7 @@ std::string containerenv_text(const image::ImageMeta& image, const RunOptions& o
 // Files the engine writes and binds over the container's own.
 void add_engine_files(const image::ImageMeta& image, const RunOptions& options,
                       const GuestFacts& facts, const std::string& hostname,
-                      std::vector<Mount>& mounts, std::vector<GuestFile>& files) {
+                      std::vector<Mount>& mounts, std::vector<wire::PlanFile>& files) {
   const auto add = [&](std::string_view destination, std::string_view source, std::string content) {
     if (has_mount(mounts, destination)) return;
     Mount mount{std::string(destination), "bind", std::string(source), {"bind", "rprivate"}};
@@ -229,14 +229,15 @@ std::string seccomp_program(const GuestFacts& facts, const std::vector<std::stri
       resolve_seccomp_profile(facts.seccomp_profile, facts.architecture, bounding)));
 }
 
-void add_root_edits(const RunOptions& options, const detail::ProcessParts& parts,
-                    const std::vector<Mount>& mounts, std::vector<RootEdit>& edits) {
+void add_root_edits(const RunOptions& options, const std::string& vm_id,
+                    const detail::ProcessParts& parts, const std::vector<Mount>& mounts,
+                    std::vector<wire::PlanRootEdit>& edits) {
   const auto append = [&](const char* path, const std::string& text) {
-    if (!text.empty()) edits.push_back({.kind = Kind::kAppend, .path = path, .text = text});
+    if (!text.empty()) edits.push_back({Kind::kAppend, path, text});
   };
   append("/etc/passwd", parts.user_lines.passwd);
   append("/etc/group", parts.user_lines.group);
-  edits.push_back({.kind = Kind::kSymlink, .path = "/etc/mtab", .text = "/proc/mounts"});
+  edits.push_back({Kind::kSymlink, "/etc/mtab", "/proc/mounts"});
 
   // A directory below a mount of the container's is not the root's to make.
   const std::string& directory = parts.working_dir;
@@ -244,9 +245,10 @@ void add_root_edits(const RunOptions& options, const detail::ProcessParts& parts
     return directory == mount.destination || directory.rfind(mount.destination + "/", 0) == 0;
   });
   if (directory == "/" || below_mount) return;
-  RootEdit edit;
+  wire::PlanRootEdit edit;
   edit.kind = options.workdir.empty() ? Kind::kMakeDirectory : Kind::kRequireDirectory;
   edit.path = directory;
+  edit.text = cat("workdir ", base::quoted(directory), " does not exist on container ", vm_id);
   edit.uid = parts.user.uid;
   edit.gid = parts.user.gid;
   edits.push_back(std::move(edit));
@@ -318,7 +320,7 @@ BundleFiles make_bundle(const image::ImageMeta& image, const RunOptions& options
                       {"bind", "ro", "rprivate"}});
   }
   sort_mounts(mounts);
-  add_root_edits(options, parts, mounts, bundle.root_edits);
+  add_root_edits(options, facts.vm_id, parts, mounts, bundle.root_edits);
 
   json config;
   config["ociVersion"] = "1.0.2";

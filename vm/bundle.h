@@ -11,6 +11,7 @@
 #include "image/image_meta.h"
 #include "vm/capabilities.h"
 #include "vm/run_options.h"
+#include "wire/boot_plan.h"
 
 namespace vm {
 
@@ -45,36 +46,10 @@ struct GuestFacts {
   std::vector<DeviceNode> devices = common_devices();
 };
 
-// A text for the guest's own file system.
-struct GuestFile {
-  std::string path;
-  std::string content;
-  std::uint32_t mode = 0644;
-};
-
-// A change to the container's root, made by the agent before crun starts. Paths are the
-// container's; the image may have made any part of them a symbolic link, so they are resolved
-// inside its root (openat2(2), RESOLVE_IN_ROOT).
-struct RootEdit {
-  enum class Kind {
-    kMakeDirectory,     // with parents (0755, root); only a directory it makes gets mode and owner
-    kRequireDirectory,  // an error when it is missing or no directory
-    kAppend,            // `text` to a file, made when missing (0644, root)
-    kSymlink,           // to `text`, unless something is there
-    kBind,              // make the directory as above, then bind it to the guest path `text`
-  };
-  Kind kind = Kind::kMakeDirectory;
-  std::string path;
-  std::string text;
-  std::uint32_t mode = 0755;
-  std::uint32_t uid = 0;
-  std::uint32_t gid = 0;
-};
-
 struct BundleFiles {
   std::string config_json;
-  std::vector<GuestFile> files;      // named by config_json
-  std::vector<RootEdit> root_edits;  // in order
+  std::vector<wire::PlanFile> files;  // named by config_json
+  std::vector<wire::PlanRootEdit> root_edits;
   // Sysctls podman sets in the container's network namespace, which here is the guest's own.
   std::map<std::string, std::string> guest_sysctls;
   std::string hostname;

@@ -39,7 +39,8 @@ struct PlanRootEdit {
     kRequireDirectory,  // kFailed when it is missing or no directory, with `text` as the message
     kAppend,            // `text` to a file, made when missing (0644, root)
     kSymlink,           // to `text`, unless something is there
-    kBind,              // make the directory as above, then bind it to the guest path `text`
+    kBind,              // make the directory as above, then bind-mount it at the guest path `text`
+                        // (made when missing), a name for it that no link of the image can bend
   };
   Kind kind = Kind::kMakeDirectory;
   std::string path;
