@@ -16,7 +16,7 @@ export FCVM_TEST_IMAGES_DIR ?= $(CURDIR)/build/images
 
 build: ## build everything (PRESET=dev|release|asan-ubsan|tsan|coverage|ci)
 	@scripts/install-packages.sh build
-	@cmake --preset $(PRESET)
+	@cmake --preset $(PRESET) --log-level=NOTICE
 	@cmake --build --preset $(PRESET) -j $(JOBS)
 
 assets: build ## kernel, initramfs, base root file system and test images in build/data
@@ -44,7 +44,7 @@ soak: assets ## many VMs, one after another and at once (COUNT=30 PARALLEL=6)
 
 fuzz: ## every fuzz target for FUZZ_SECONDS=60
 	@scripts/install-packages.sh fuzz
-	@cmake --preset fuzz
+	@cmake --preset fuzz --log-level=NOTICE
 	@cmake --build --preset fuzz -j $(JOBS)
 	@scripts/fuzz.sh build/fuzz $(FUZZ_SECONDS)
 

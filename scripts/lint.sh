@@ -47,7 +47,7 @@ long_files() {
   sources '*.cc' '*.h' | xargs -0 wc -l | awk '$2 != "total" && $1 > 600 { print; bad = 1 } END { exit bad }'
 }
 tidy() {
-  cmake --preset dev > /dev/null && scripts/tidy.sh build/dev
+  cmake --preset dev --log-level=NOTICE > /dev/null && scripts/tidy.sh build/dev
 }
 
 check format format
