@@ -1,0 +1,195 @@
+// Making a VM: every check first, then the record, then what it names.
+#include <sys/random.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/process.h"
+#include "base/rollback.h"
+#include "hypervisor/hypervisor.h"
+#include "image/base_rootfs.h"
+#include "image/initramfs.h"
+#include "image/kernel.h"
+#include "image/seccomp_profile.h"
+#include "storage/reflink.h"
+#include "vm/bundle.h"
+#include "vm/clock.h"
+#include "vm/guest_paths.h"
+#include "vm/launch_plan.h"
+#include "vm/vm_manager.h"
+
+namespace vm {
+namespace {
+
+constexpr char kImageMount[] = "/run/fcvm/image";
+// On the VM's own disk: what the container writes outlives a restart of the VM.
+constexpr char kContainerUpper[] = "/var/lib/fcvm/container/upper";
+constexpr char kContainerWork[] = "/var/lib/fcvm/container/work";
+
+std::string random_hex(std::size_t digits) {
+  std::string bytes(digits / 2, '\0');
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    base::throw_errno("reading random bytes");
+  }
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (const char c : bytes) {
+    text += kHex[static_cast<unsigned char>(c) >> 4];
+    text += kHex[static_cast<unsigned char>(c) & 15];
+  }
+  return text;
+}
+
+std::string hypervisor_name(HypervisorChoice choice) {
+  switch (choice) {
+    case HypervisorChoice::kAuto: return "auto";
+    case HypervisorChoice::kQemu: return "qemu";
+    case HypervisorChoice::kFirecracker: return "firecracker";
+  }
+  return "auto";
+}
+
+// What the chosen hypervisor can do here; throws when it cannot do what was asked for.
+hypervisor::Capabilities require_hypervisor(const RunOptions& options) {
+  const auto chosen = hypervisor::make_hypervisor(hypervisor_name(options.hypervisor));
+  hypervisor::Capabilities can = chosen->probe();
+  if (!can.usable) {
+    throw base::Error(base::cat("hypervisor ", can.hypervisor, " cannot be used: ", can.why_not))
+        .set_hint(can.hint);
+  }
+  if (options.accel == AccelChoice::kTcg && !can.tcg) {
+    throw base::Error(base::cat("--accel tcg: ", can.tcg_why_not));
+  }
+  return can;
+}
+
+// "/usr/bin/<a long name>"; vm/ reads hosts to begin the container's own from it, as podman does.
+std::string host_file(const std::string& path) {
+  return base::try_read_file(path, 1 << 20).value_or("");
+}
+
+std::string cpu_list(const std::vector<int>& cpus) {
+  std::string text;
+  for (const int cpu : cpus) text += base::cat(text.empty() ? "" : ",", cpu);
+  return text;
+}
+
+wire::BootPlan make_boot_plan(const VmRecord& record, const image::ImageMeta& meta,
+                              BundleFiles bundle) {
+  wire::BootPlan plan;
+  plan.host_name = bundle.hostname;
+  plan.machine_id = random_hex(32);
+  plan.disks.push_back({"image", kImageMount, "ext4", true});
+  for (auto& file : bundle.files) {
+    plan.files.push_back({std::move(file.path), std::move(file.content), file.mode});
+  }
+  plan.sysctls = std::move(bundle.guest_sysctls);
+  plan.container.id = record.id;
+  plan.container.bundle = std::string(kGuestBundleDirectory);
+  plan.container.config_json = std::move(bundle.config_json);
+  for (const auto& layer : meta.layers) {
+    plan.container.root.lower.push_back(base::cat(kImageMount, "/", layer));
+  }
+  plan.container.root.upper = kContainerUpper;
+  plan.container.root.work = kContainerWork;
+  plan.container.root.target = std::string(kGuestRootfs);
+  for (auto& edit : bundle.root_edits) {
+    plan.container.root_edits.push_back({static_cast<wire::PlanRootEdit::Kind>(edit.kind),
+                                         std::move(edit.path), std::move(edit.text), edit.mode,
+                                         edit.uid, edit.gid});
+  }
+  return plan;
+}
+
+}  // namespace
+
+VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& image) {
+  const storage::DataDirectory& data = store_.data();
+  const hypervisor::Capabilities can = require_hypervisor(options);
+
+  VmRecord record;
+  record.id = random_hex(64);
+  record.name = options.name;
+  record.created_ns = wall_clock_ns();
+  record.creator = base::identify_process(::getpid()).value();
+  record.image = options.image;
+  record.image_digest = image.digest;
+  record.labels = image.meta.config.labels;
+  for (const auto& [key, value] : options.labels) record.labels[key] = value;
+  record.hypervisor = can.hypervisor;
+  record.cpus = static_cast<unsigned>(options.cpus);
+  record.mem_mib = options.memory_bytes >> 20;
+  record.tty = options.tty;
+  record.open_stdin = options.interactive;
+  record.auto_remove = options.remove;
+  record.stop_timeout_s = static_cast<int>(options.stop_timeout.count());
+
+  LaunchPlan plan;
+  plan.hypervisor = can.hypervisor;
+  switch (options.accel) {
+    case AccelChoice::kAuto: plan.accel = to_string(can.best_accel()); break;
+    case AccelChoice::kKvm: plan.accel = "kvm"; break;
+    case AccelChoice::kTcg: plan.accel = "tcg"; break;
+  }
+  record.accel = plan.accel;
+  const image::Kernel kernel = image::load_kernel(data, options.kernel);
+  plan.kernel = kernel.path;
+  plan.initramfs =
+      image::ensure_initramfs(data, base::find_own_program("fc-agent"), kernel).path;
+  plan.kernel_args = options.kernel_args;
+  plan.cpus = record.cpus;
+  plan.mem_mib = record.mem_mib;
+  plan.balloon_mib = options.balloon_bytes >> 20;
+  plan.cpuset_cpus = cpu_list(options.cpuset_cpus);
+  const image::BaseRootfs base_rootfs =
+      options.rootfs_bytes == 0 ? image::base_rootfs_of_size(data)
+                                : image::base_rootfs_of_size(data, options.rootfs_bytes);
+
+  {
+    // Names are unique: checked and taken under one lock.
+    const base::FileLock lock = store_.records().lock();
+    if (record.name.empty()) {
+      do {
+        record.name = random_name();
+      } while (name_taken(record.name));
+    } else {
+      check_name(record.name);
+    }
+    store_.create(record);
+  }
+  const VmPaths paths = store_.paths(record.id);
+  base::Rollback rollback;
+  rollback.push([&] {
+    try {
+      store_.destroy(store_.records().lock_record(record.id), record);
+    } catch (const base::Error&) {
+      // The next command finds a half-made VM without its creator and removes it.
+    }
+  });
+
+  GuestFacts facts;
+  facts.vm_id = record.id;
+  facts.vm_name = record.name;
+  facts.seccomp_profile = options.privileged ? "" : image::seccomp_profile(data);
+  facts.network = NetworkMode::kNone;
+  facts.base_hosts = host_file("/etc/hosts");
+  BundleFiles bundle = make_bundle(image.meta, options, facts);
+  record.command = bundle.command;
+  record.stop_signal = bundle.stop_signal;
+  const std::string exec_base = bundle.exec_base;
+  plan.boot = make_boot_plan(record, image.meta, std::move(bundle));
+
+  base::make_directories(paths.disks, 0700);
+  storage::reflink_or_copy(base_rootfs.path, paths.root_disk);
+  plan.disks.push_back({"root", paths.root_disk, false});
+  plan.disks.push_back({"image", image.disk_path, true});
+  base::write_file(paths.exec_base, exec_base);
+  base::write_file(paths.launch_plan, to_json(plan));
+  store_.update(store_.records().lock_record(record.id), record);
+  rollback.commit();
+  return record;
+}
+
+}  // namespace vm

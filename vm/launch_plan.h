@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "wire/boot_plan.h"
+
+namespace vm {
+
+struct LaunchDisk {
+  std::string id;  // virtio-blk serial
+  std::string path;
+  bool read_only = false;
+};
+
+// All a monitor needs to start a VM, written once by the command that creates it, next to the VM's
+// disk (launch.json). Restarting the VM reads it again.
+struct LaunchPlan {
+  static constexpr int kVersion = 1;
+
+  std::string hypervisor = "qemu";
+  std::string accel = "auto";
+  std::string kernel;
+  std::string initramfs;
+  std::string kernel_args;
+  std::string cpuset_cpus;
+  unsigned cpus = 1;
+  std::uint64_t mem_mib = 0;
+  std::uint64_t balloon_mib = 0;  // taken from the guest after the start; 0: none
+  std::vector<LaunchDisk> disks;
+  wire::BootPlan boot;  // its clock and entropy are filled in when it is sent
+};
+
+std::string to_json(const LaunchPlan& plan);
+// Throws base::Error.
+LaunchPlan parse_launch_plan(std::string_view json);
+
+}  // namespace vm

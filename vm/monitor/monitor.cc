@@ -1,0 +1,573 @@
+#include "vm/monitor/monitor.h"
+
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <utility>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "vm/clock.h"
+
+namespace vm {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr seconds kFirstClientDeadline{5};
+constexpr seconds kControlDeadline{10};
+// From the order to shut down to the guest's power-off; flushing a full page cache takes its time.
+constexpr seconds kShutdownDeadline{30};
+constexpr seconds kQuitDeadline{5};
+constexpr seconds kLeaveDeadline{10};
+// After SIGKILL to the container, before the whole VM is killed.
+constexpr seconds kKillGrace{5};
+
+hypervisor::Accel parse_accel(const std::string& name) {
+  if (name == "kvm") return hypervisor::Accel::kKvm;
+  if (name == "tcg") return hypervisor::Accel::kTcg;
+  return hypervisor::Accel::kAuto;
+}
+
+std::string random_bytes(std::size_t count) {
+  std::string bytes(count, '\0');
+  if (::getrandom(bytes.data(), count, 0) != static_cast<ssize_t>(count)) {
+    base::throw_errno("reading random bytes");
+  }
+  return bytes;
+}
+
+}  // namespace
+
+Monitor::Monitor(base::EventLoop& loop, const VmStore& store,
+                 std::unique_ptr<hypervisor::Hypervisor> hypervisor, MonitorOptions options)
+    : loop_(loop),
+      store_(store),
+      hypervisor_(std::move(hypervisor)),
+      options_(std::move(options)),
+      paths_(store.paths(options_.vm_id)) {}
+
+Monitor::~Monitor() = default;
+
+void Monitor::run() {
+  start();
+  loop_.run();
+}
+
+void Monitor::start() {
+  // Held to the end of this process: whoever gets it knows that the VM has no monitor.
+  record_lock_ = store_.records().lock_record(options_.vm_id);
+  record_ = store_.read(options_.vm_id).take();
+  if (record_.has_monitor() || record_.status == VmStatus::kRemoving) {
+    throw base::Error(base::cat("VM ", base::quoted(record_.name), " is ",
+                                to_string(record_.status)));
+  }
+  record_.status = VmStatus::kStarting;
+  record_.monitor = base::identify_process(::getpid()).value();
+  record_.exit_code.reset();
+  record_.error.clear();
+  record_.timings_us.clear();
+  milestone("monitor");
+  log_ = std::make_unique<LogFile>(paths_.log);
+  io_ = std::make_unique<ContainerIo>(*log_);
+  save();
+  listen();
+  first_client_done_ = !options_.first_client.valid();
+  if (options_.first_client) {
+    add_client(std::move(options_.first_client));
+    start_deadline_ = loop_.after(kFirstClientDeadline + seconds(60), [this] {
+      first_client_done_ = true;
+      start_container();
+    });
+  }
+  try {
+    launch();
+  } catch (const base::Error& error) {
+    container_ended(125, error.what());
+    loop_.post([this] { finish(); });
+  }
+}
+
+void Monitor::launch() {
+  plan_ = parse_launch_plan(base::read_file(paths_.launch_plan));
+  hypervisor::MachineConfig config;
+  config.vm_id = record_.id;
+  config.vm_dir = paths_.disks;
+  config.kernel = plan_.kernel;
+  config.initramfs = plan_.initramfs;
+  config.kernel_args = plan_.kernel_args;
+  config.vcpus = plan_.cpus;
+  config.mem_mib = plan_.mem_mib;
+  config.accel = parse_accel(plan_.accel);
+  config.cpuset = plan_.cpuset_cpus;
+  config.console_log = paths_.console_log;
+  for (const auto& disk : plan_.disks) {
+    hypervisor::DiskConfig entry;
+    entry.id = disk.id;
+    entry.path = disk.path;
+    entry.read_only = disk.read_only;
+    // With --rm nobody reads the disk after the VM, so its flushes are not worth waiting for.
+    entry.discard_flushes = record_.auto_remove && !disk.read_only;
+    config.disks.push_back(std::move(entry));
+  }
+  hypervisor::MachineEvents events;
+  events.on_exit = [this](const hypervisor::MachineExit& exit) { on_machine_exit(exit); };
+  machine_ = hypervisor_->start(loop_, std::move(config), std::move(events));
+  if (const pid_t pid = machine_->vmm_pid(); pid != 0) {
+    record_.vmm = base::identify_process(pid).value_or(base::ProcessId{});
+  }
+  milestone("vmm");
+
+  Guest::Handler handler;
+  handler.on_ready = [this] {
+    milestone("agent");
+    plan_.boot.wall_clock_ns = wall_clock_ns();
+    plan_.boot.entropy = random_bytes(64);
+    guest_->boot(plan_.boot);
+  };
+  handler.on_boot_event = [this](const wire::BootEvent& event) { on_boot_event(event); };
+  handler.on_down = [](const std::string& why) {
+    base::log_info(base::cat("guest link down: ", why));
+  };
+  guest_ = std::make_unique<Guest>(loop_, machine_->take_guest_link(), std::move(handler));
+  save();
+}
+
+void Monitor::milestone(const std::string& name) {
+  if (options_.command_start_ns == 0) return;
+  record_.timings_us[name] = (monotonic_ns() - options_.command_start_ns) / 1000;
+}
+
+void Monitor::save() {
+  // A record that cannot be written (disk full) must not take a running container down.
+  try {
+    store_.update(*record_lock_, record_);
+  } catch (const base::Error& error) {
+    base::log_error(base::cat("writing the record: ", error.what()));
+  }
+}
+
+// ---- clients
+
+void Monitor::listen() {
+  base::make_directories(paths_.run, 0700);
+  listener_ = base::listen_unix(paths_.monitor_socket);
+  base::set_nonblocking(listener_);
+  listener_watch_ = loop_.watch(listener_.get(), EPOLLIN, [this](std::uint32_t) {
+    base::Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!socket) return;
+    const uid_t peer = base::peer_credentials(socket).uid;
+    if (peer == ::geteuid() || peer == 0) add_client(std::move(socket));
+  });
+}
+
+void Monitor::add_client(base::Fd socket) {
+  Client::Handler handler;
+  const bool first = !first_client_done_ && clients_.empty();
+  handler.on_process = [this, first](ClientProcess process) {
+    on_process(std::move(process));
+    if (first && !first_client_done_) {
+      first_client_done_ = true;
+      start_container();
+    }
+  };
+  handler.on_request = [this](const std::string& text, std::function<void(std::string)> reply) {
+    on_request(text, reply);
+  };
+  handler.on_gone = [this, first] {
+    if (first && !first_client_done_) {
+      first_client_done_ = true;
+      start_container();
+    }
+    loop_.post([this] {
+      sweep_clients();
+      leave_when_done();
+    });
+  };
+  clients_.push_back(std::make_unique<Client>(loop_, std::move(socket), std::move(handler)));
+}
+
+void Monitor::sweep_clients() {
+  attached_.remove_if([](const Attached& client) { return client.gone; });
+  clients_.remove_if([](const auto& client) { return client->gone(); });
+}
+
+void Monitor::on_process(ClientProcess process) {
+  using Kind = wire::ProcessStart::Kind;
+  const Kind kind = process.start.kind;
+  if (kind == Kind::kContainer || kind == Kind::kAttach) {
+    attach(std::move(process));
+  } else {
+    exec(std::move(process));
+  }
+}
+
+void Monitor::attach(ClientProcess process) {
+  const wire::ProcessStart& start = process.start;
+  if (start.kind == wire::ProcessStart::Kind::kContainer && !container_asked_) {
+    start_rows_ = start.rows;
+    start_columns_ = start.columns;
+  }
+  ContainerIo::ClientOptions options;
+  options.use_stdin = start.use_stdin && record_.open_stdin;
+  io_->attach(std::move(process.stdio), std::move(process.err), options);
+
+  attached_.emplace_back();
+  Attached& client = attached_.back();
+  client.control = std::move(process.control);
+  wire::MessageStream::Handler handler;
+  handler.on_message = [this](std::string_view message) { on_attached_command(message); };
+  handler.on_end = [&client] { client.gone = true; };
+  handler.on_reset = [&client](wire::ResetReason) { client.gone = true; };
+  client.control->set_handler(std::move(handler));
+  if (finished_) {
+    send_end(client);
+  } else if (record_.status == VmStatus::kRunning) {
+    wire::ProcessEvent event;
+    client.started_sent = true;
+    client.control->send(wire::to_json(event));
+  }
+}
+
+void Monitor::on_attached_command(std::string_view message) {
+  wire::ProcessCommand command;
+  try {
+    command = wire::parse_process_command(message);
+  } catch (const base::Error& error) {
+    base::log_warn(base::cat("an attached client's command: ", error.what()));
+    return;
+  }
+  switch (command.kind) {
+    case wire::ProcessCommand::Kind::kCloseStdin:
+      io_->close_stdin();
+      return;
+    case wire::ProcessCommand::Kind::kSignal:
+      // Ctrl-C while the guest boots: there is no process to tell, so the VM ends as if one had.
+      if (!container_asked_ && !container_over_ && machine_) {
+        container_ended(128 + command.signal, "");
+        return;
+      }
+      break;
+    case wire::ProcessCommand::Kind::kResize:
+      if (!container_asked_) {
+        start_rows_ = command.rows;
+        start_columns_ = command.columns;
+        return;
+      }
+      break;
+  }
+  if (container_ && !container_over_) container_->send(message);
+}
+
+void Monitor::exec(ClientProcess process) {
+  if (record_.status != VmStatus::kRunning || !guest_ || guest_->down()) {
+    wire::ProcessEvent event;
+    event.kind = wire::ProcessEvent::Kind::kFailed;
+    event.code = 125;
+    event.message = base::cat("VM ", base::quoted(record_.name), " is ",
+                              to_string(record_.status), ", not running");
+    // Kept until the client goes: the message may still have to wait for credit.
+    attached_.emplace_back();
+    attached_.back().control = std::move(process.control);
+    attached_.back().control->send(wire::to_json(event));
+    attached_.back().control->finish();
+    attached_.back().started_sent = true;
+    attached_.back().end_sent = true;
+    Attached& client = attached_.back();
+    wire::MessageStream::Handler handler;
+    handler.on_end = [&client] { client.gone = true; };
+    handler.on_reset = [&client](wire::ResetReason) { client.gone = true; };
+    client.control->set_handler(std::move(handler));
+    return;
+  }
+  GuestProcess guest = guest_->open_process(process.start);
+  execs_.emplace_back();
+  const auto at = std::prev(execs_.end());
+  *at = std::make_unique<ExecRelay>(std::move(process), std::move(guest), [this, at] {
+    loop_.post([this, at] { execs_.erase(at); });
+  });
+}
+
+void Monitor::on_request(const std::string& text,
+                         const std::function<void(std::string)>& reply) {
+  MonitorRequest request;
+  try {
+    request = parse_monitor_request(text);
+  } catch (const base::Error& error) {
+    reply(to_json(MonitorReply{false, error.what(), {}, false, {}}));
+    return;
+  }
+  switch (request.op) {
+    case MonitorRequest::Op::kPing:
+      reply(to_json(MonitorReply{}));
+      return;
+    case MonitorRequest::Op::kTimings: {
+      MonitorReply answer;
+      answer.timings_us = record_.timings_us;
+      reply(to_json(answer));
+      return;
+    }
+    case MonitorRequest::Op::kKill: {
+      if (record_.status != VmStatus::kRunning || !guest_) {
+        reply(to_json(MonitorReply{
+            false,
+            base::cat("it is ", to_string(record_.status), ", not running"), {}, false, {}}));
+        return;
+      }
+      wire::ControlRequest control;
+      control.op = wire::ControlRequest::Op::kSignalContainer;
+      control.signal = request.signal;
+      guest_->control(control, kControlDeadline, [reply](base::Result<wire::ControlReply> result) {
+        MonitorReply answer;
+        answer.ok = result.ok() && result.value().ok;
+        if (!result.ok()) answer.error = result.error().what();
+        if (result.ok() && !result.value().ok) answer.error = result.value().error;
+        reply(to_json(answer));
+      });
+      return;
+    }
+    case MonitorRequest::Op::kStop:
+    case MonitorRequest::Op::kWait:
+      if (finished_) {
+        reply(to_json(end_reply()));
+        return;
+      }
+      waiting_.push_back(reply);
+      if (request.op == MonitorRequest::Op::kStop) stop(request);
+      return;
+  }
+}
+
+// ---- the guest
+
+void Monitor::on_boot_event(const wire::BootEvent& event) {
+  switch (event.kind) {
+    case wire::BootEvent::Kind::kProgress:
+      milestone(base::cat("guest:", event.step));
+      return;
+    case wire::BootEvent::Kind::kReady:
+      milestone("guest");
+      agent_ready_ = true;
+      start_container();
+      return;
+    case wire::BootEvent::Kind::kFailed:
+      container_ended(125, base::cat("the guest could not start: ", event.step, ": ",
+                                     event.message));
+      return;
+  }
+}
+
+void Monitor::start_container() {
+  if (!agent_ready_ || !first_client_done_ || container_asked_ || container_over_) return;
+  start_deadline_.reset();
+  container_asked_ = true;
+  wire::ProcessStart start;
+  start.kind = wire::ProcessStart::Kind::kContainer;
+  start.tty = record_.tty;
+  start.use_stdin = record_.open_stdin;
+  start.use_stderr = !record_.tty;
+  start.rows = start_rows_;
+  start.columns = start_columns_;
+  GuestProcess process = guest_->open_process(start);
+  io_->connect_guest(std::move(process.stdio), std::move(process.err), [this] {
+    output_over_ = true;
+    if (container_over_) shut_down();
+  });
+  container_ = std::move(process.control);
+  wire::MessageStream::Handler handler;
+  handler.on_message = [this](std::string_view message) { on_container_event(message); };
+  handler.on_end = [this] { container_ended(125, "the guest lost sight of the container"); };
+  handler.on_reset = [this](wire::ResetReason reason) {
+    // With the link gone the VMM's end tells more; it is on its way.
+    if (reason == wire::ResetReason::kLinkDown) return;
+    container_ended(125, base::cat("the guest gave the container up: ", wire::to_string(reason)));
+  };
+  container_->set_handler(std::move(handler));
+  milestone("container_asked");
+}
+
+void Monitor::on_container_event(std::string_view message) {
+  wire::ProcessEvent event;
+  try {
+    event = wire::parse_process_event(message);
+  } catch (const base::Error& error) {
+    container_ended(125, base::cat("the guest answered in a way that cannot be read: ",
+                                   error.what()));
+    return;
+  }
+  switch (event.kind) {
+    case wire::ProcessEvent::Kind::kStarted:
+      milestone("started");
+      record_.status = VmStatus::kRunning;
+      record_.started_ns = wall_clock_ns();
+      save();
+      for (auto& client : attached_) {
+        if (!std::exchange(client.started_sent, true)) client.control->send(message);
+      }
+      return;
+    case wire::ProcessEvent::Kind::kExited:
+      record_.oom_killed = event.oom_killed;
+      container_ended(event.signal != 0 ? 128 + event.signal : event.code, "");
+      return;
+    case wire::ProcessEvent::Kind::kFailed:
+      fail_code_ = event.code;
+      container_ended(event.code, event.message);
+      return;
+  }
+}
+
+void Monitor::container_ended(int exit_code, const std::string& error) {
+  if (std::exchange(container_over_, true)) return;
+  milestone("exited");
+  record_.exit_code = exit_code;
+  record_.error = error;
+  if (!error.empty() && fail_code_ == 0) fail_code_ = exit_code;
+  record_.status = VmStatus::kStopping;
+  save();
+  stop_timer_.reset();
+  if (!container_asked_ || fail_code_ != 0) io_->end_output();
+  if (!container_asked_ || fail_code_ != 0 || output_over_) shut_down();
+}
+
+void Monitor::stop(const MonitorRequest& request) {
+  if (container_over_ || std::exchange(stopping_, true)) return;
+  if (!container_asked_ || !guest_ || guest_->down()) {
+    container_ended(128 + SIGKILL, "");
+    return;
+  }
+  const auto signal_container = [this](int signal) {
+    wire::ControlRequest control;
+    control.op = wire::ControlRequest::Op::kSignalContainer;
+    control.signal = signal;
+    guest_->control(control, kControlDeadline, [](base::Result<wire::ControlReply> result) {
+      if (!result.ok()) base::log_warn(base::cat("stopping: ", result.error().what()));
+    });
+  };
+  const auto kill_container = [this, signal_container] {
+    signal_container(SIGKILL);
+    stop_timer_ = loop_.after(kKillGrace, [this] {
+      if (machine_) machine_->kill();
+    });
+  };
+  const int timeout_s = request.timeout_s.value_or(record_.stop_timeout_s);
+  if (timeout_s == 0) {
+    kill_container();
+    return;
+  }
+  signal_container(request.signal != 0 ? request.signal : record_.stop_signal);
+  if (timeout_s > 0) stop_timer_ = loop_.after(seconds(timeout_s), kill_container);
+}
+
+void Monitor::request_stop() { stop(MonitorRequest{}); }
+
+// ---- the end
+
+void Monitor::shut_down() {
+  if (!machine_ || std::exchange(shutting_down_, true)) return;
+  if (record_.auto_remove || !guest_ || guest_->down() || !agent_ready_) {
+    machine_->kill();
+    return;
+  }
+  wire::ControlRequest request;
+  request.op = wire::ControlRequest::Op::kShutdown;
+  guest_->control(request, kShutdownDeadline, [this](base::Result<wire::ControlReply> result) {
+    if (result.ok() && result.value().ok) return;
+    if (machine_) machine_->quit(kQuitDeadline);
+  });
+  stop_timer_ = loop_.after(kShutdownDeadline, [this] {
+    if (machine_) machine_->quit(kQuitDeadline);
+  });
+}
+
+void Monitor::on_machine_exit(const hypervisor::MachineExit& exit) {
+  milestone("vmm_gone");
+  if (!container_over_) {
+    const bool asked_for = stopping_ && exit.reason == hypervisor::MachineExit::Reason::kKilled;
+    int code = 125;
+    if (asked_for) {
+      code = 128 + SIGKILL;
+    } else if (exit.vmm_status.signal != 0) {
+      code = 128 + exit.vmm_status.signal;
+    }
+    fail_code_ = asked_for ? 0 : code;
+    container_ended(code, asked_for ? "" : base::cat("the VM ended: ", exit.detail));
+  }
+  io_->end_output();
+  for (auto& relay : execs_) relay->fail("the VM has ended");
+  loop_.post([this] {
+    machine_.reset();
+    finish();
+  });
+}
+
+void Monitor::finish() {
+  if (std::exchange(finished_, true)) return;
+  stop_timer_.reset();
+  start_deadline_.reset();
+  listener_watch_.reset();
+  listener_.reset();
+  record_.status = VmStatus::kExited;
+  record_.finished_ns = wall_clock_ns();
+  record_.vmm = {};
+  record_.monitor = {};
+  try {
+    if (record_.auto_remove) {
+      store_.destroy(std::move(*record_lock_), record_);
+    } else {
+      base::remove_tree(paths_.run);
+      save();
+    }
+  } catch (const base::Error& error) {
+    base::log_error(base::cat("cleaning up: ", error.what()));
+  }
+  record_lock_.reset();
+  milestone("finished");
+  for (auto& client : attached_) send_end(client);
+  for (const auto& reply : std::exchange(waiting_, {})) reply(to_json(end_reply()));
+  io_->on_flushed([this] { loop_.post([this] { leave_when_done(); }); });
+  loop_.post([this] { leave_when_done(); });
+}
+
+MonitorReply Monitor::end_reply() const {
+  MonitorReply reply;
+  reply.exit_code = record_.exit_code;
+  reply.error = record_.error;
+  reply.removed = record_.auto_remove;
+  reply.timings_us = record_.timings_us;
+  return reply;
+}
+
+void Monitor::send_end(Attached& client) {
+  if (std::exchange(client.end_sent, true)) return;
+  wire::ProcessEvent event;
+  if (fail_code_ != 0) {
+    event.kind = wire::ProcessEvent::Kind::kFailed;
+    event.code = fail_code_;
+    event.message = record_.error;
+  } else {
+    event.kind = wire::ProcessEvent::Kind::kExited;
+    event.code = record_.exit_code.value_or(125);
+    event.oom_killed = record_.oom_killed;
+  }
+  client.control->send(wire::to_json(event));
+  client.control->finish();
+}
+
+void Monitor::leave_when_done() {
+  if (!finished_) return;
+  if (clients_.empty()) {
+    loop_.stop();
+    return;
+  }
+  // A client that still takes output is waited for; one that has everything is given a moment.
+  if (io_->flushed() && !stop_timer_.active()) {
+    stop_timer_ = loop_.after(kLeaveDeadline, [this] { loop_.stop(); });
+  }
+}
+
+}  // namespace vm

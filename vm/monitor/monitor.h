@@ -1,0 +1,125 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/event_loop.h"
+#include "base/fd.h"
+#include "hypervisor/hypervisor.h"
+#include "vm/launch_plan.h"
+#include "vm/monitor/client.h"
+#include "vm/monitor/container_io.h"
+#include "vm/monitor/exec_relay.h"
+#include "vm/monitor/guest.h"
+#include "vm/monitor/log_file.h"
+#include "vm/monitor_protocol.h"
+#include "vm/vm_record.h"
+#include "vm/vm_store.h"
+
+namespace vm {
+
+struct MonitorOptions {
+  std::string vm_id;
+  // An accepted connection of the command that starts the VM; may be invalid. The container starts
+  // when this client has said how it attaches, or has gone.
+  base::Fd first_client;
+  std::int64_t command_start_ns = 0;  // CLOCK_MONOTONIC; milestones count from here
+};
+
+// One VM's keeper: parent of the VMM, only writer of the record while it lives, owner of the guest
+// link, server of monitor.sock. Event loop thread only.
+//
+//   boot ──agent ready──> start container ──exited──> shut down ──VMM gone──> finish
+// Every way the VM can end leads through on_machine_exit() to finish(), once.
+class Monitor {
+ public:
+  Monitor(base::EventLoop& loop, const VmStore& store,
+          std::unique_ptr<hypervisor::Hypervisor> hypervisor, MonitorOptions options);
+  ~Monitor();
+
+  // Starts the VM and serves until it has ended, its end is recorded and every client has what is
+  // its due. Failures of the VM end up in the record and with the clients, not here; throws
+  // base::Error when there is no VM to keep (no such record, somebody else keeps it).
+  void run();
+  // SIGTERM to the monitor: as `fcvm stop`.
+  void request_stop();
+
+ private:
+  struct Attached {
+    std::unique_ptr<wire::MessageStream> control;
+    bool started_sent = false;
+    bool end_sent = false;
+    bool gone = false;
+  };
+
+  void start();
+  void launch();
+  void listen();
+  void add_client(base::Fd socket);
+  void milestone(const std::string& name);
+  void save();
+
+  // Clients.
+  void on_process(ClientProcess process);
+  void attach(ClientProcess process);
+  void exec(ClientProcess process);
+  void on_request(const std::string& text, const std::function<void(std::string)>& reply);
+  void on_attached_command(std::string_view message);
+  void sweep_clients();
+
+  // The guest.
+  void on_boot_event(const wire::BootEvent& event);
+  void start_container();
+  void on_container_event(std::string_view message);
+  void container_ended(int exit_code, const std::string& error);
+  void stop(const MonitorRequest& request);
+
+  // The end.
+  void shut_down();
+  void on_machine_exit(const hypervisor::MachineExit& exit);
+  void finish();
+  void send_end(Attached& client);
+  void leave_when_done();
+  MonitorReply end_reply() const;
+
+  base::EventLoop& loop_;
+  const VmStore& store_;
+  std::unique_ptr<hypervisor::Hypervisor> hypervisor_;
+  MonitorOptions options_;
+  VmPaths paths_;
+  VmRecord record_;
+  LaunchPlan plan_;
+  std::optional<state::RecordLock> record_lock_;
+  std::unique_ptr<LogFile> log_;
+  std::unique_ptr<ContainerIo> io_;
+  std::unique_ptr<hypervisor::Machine> machine_;
+  std::unique_ptr<Guest> guest_;
+  std::unique_ptr<wire::MessageStream> container_;  // control stream of the container's process
+  base::Fd listener_;
+  base::EventLoop::Registration listener_watch_;
+  std::list<std::unique_ptr<Client>> clients_;
+  std::list<Attached> attached_;
+  std::list<std::unique_ptr<ExecRelay>> execs_;
+  std::vector<std::function<void(std::string)>> waiting_;  // kWait and kStop, for the end
+  base::EventLoop::Registration start_deadline_;
+  base::EventLoop::Registration stop_timer_;
+
+  bool agent_ready_ = false;
+  bool first_client_done_ = false;  // it has attached, or has gone, or there was none
+  bool container_asked_ = false;    // the guest was told to start it
+  bool container_over_ = false;     // it has exited or never ran
+  bool output_over_ = false;
+  bool stopping_ = false;
+  bool shutting_down_ = false;
+  bool finished_ = false;
+  int fail_code_ = 0;  // 125, 126, 127 when the container never ran
+  std::uint16_t start_rows_ = 0;  // of the container's terminal, as the first client has it
+  std::uint16_t start_columns_ = 0;
+};
+
+}  // namespace vm

@@ -1,0 +1,80 @@
+#include "vm/monitor_protocol.h"
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/error.h"
+#include "base/json.h"
+
+namespace vm {
+namespace {
+
+using Json = nlohmann::json;
+using Op = MonitorRequest::Op;
+
+constexpr std::array<std::pair<Op, std::string_view>, 5> kOpNames{{
+    {Op::kPing, "ping"},
+    {Op::kStop, "stop"},
+    {Op::kKill, "kill"},
+    {Op::kWait, "wait"},
+    {Op::kTimings, "timings"},
+}};
+
+}  // namespace
+
+std::string to_json(const MonitorRequest& request) {
+  Json json{{"signal", request.signal}};
+  for (const auto& [op, name] : kOpNames) {
+    if (op == request.op) json["op"] = name;
+  }
+  if (request.timeout_s) json["timeout_s"] = *request.timeout_s;
+  return json.dump();
+}
+
+std::string to_json(const MonitorReply& reply) {
+  Json json{{"ok", reply.ok},
+            {"error", reply.error},
+            {"removed", reply.removed},
+            {"timings_us", reply.timings_us}};
+  if (reply.exit_code) json["exit_code"] = *reply.exit_code;
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+MonitorRequest parse_monitor_request(std::string_view text) {
+  const Json json = base::parse_json(text, 64 * 1024);
+  MonitorRequest request;
+  try {
+    const auto wanted = json.at("op").get<std::string>();
+    bool known = false;
+    for (const auto& [op, name] : kOpNames) {
+      if (name == wanted) {
+        request.op = op;
+        known = true;
+      }
+    }
+    if (!known) throw base::Error(base::cat("unknown request ", base::quoted(wanted)));
+    request.signal = json.value("signal", 0);
+    if (json.contains("timeout_s")) request.timeout_s = json.at("timeout_s").get<int>();
+  } catch (const Json::exception& error) {
+    throw base::Error(base::cat("reading a monitor request: ", error.what()));
+  }
+  return request;
+}
+
+MonitorReply parse_monitor_reply(std::string_view text) {
+  const Json json = base::parse_json(text);
+  MonitorReply reply;
+  try {
+    json.at("ok").get_to(reply.ok);
+    reply.error = json.value("error", std::string());
+    reply.removed = json.value("removed", false);
+    if (json.contains("timings_us")) json.at("timings_us").get_to(reply.timings_us);
+    if (json.contains("exit_code")) reply.exit_code = json.at("exit_code").get<int>();
+  } catch (const Json::exception& error) {
+    throw base::Error(base::cat("reading a monitor reply: ", error.what()));
+  }
+  return reply;
+}
+
+}  // namespace vm

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace vm {
+
+// One request and one reply on wire::kRequestService of monitor.sock. Keys a side does not know are
+// ignored, so a newer command still stops a VM of an older monitor.
+struct MonitorRequest {
+  enum class Op {
+    kPing,
+    kStop,     // stop signal, SIGKILL after timeout_s; answered when the VM has ended
+    kKill,     // `signal` to the container's first process; answered by the guest
+    kWait,     // answered when the VM has ended
+    kTimings,  // answered at once
+  };
+  Op op = Op::kPing;
+  int signal = 0;                // kKill; kStop: 0 is the VM's own stop signal
+  std::optional<int> timeout_s;  // kStop: absent is the VM's own
+};
+
+struct MonitorReply {
+  bool ok = true;
+  std::string error;
+  std::optional<int> exit_code;  // kStop, kWait
+  bool removed = false;          // kStop, kWait: the VM was run with --rm and is gone
+  std::map<std::string, std::int64_t> timings_us;
+};
+
+std::string to_json(const MonitorRequest& request);
+std::string to_json(const MonitorReply& reply);
+// Throw base::Error.
+MonitorRequest parse_monitor_request(std::string_view json);
+MonitorReply parse_monitor_reply(std::string_view json);
+
+}  // namespace vm

@@ -1,0 +1,196 @@
+#include "vm/vm_manager.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <utility>
+
+#include "base/cancellation.h"
+#include "base/error.h"
+#include "base/files.h"
+#include "base/process.h"
+#include "vm/bundle.h"
+#include "vm/monitor_client.h"
+
+namespace vm {
+namespace {
+
+// Answers of a monitor that does not have to ask its guest come at once; this is for a loaded host.
+constexpr std::chrono::seconds kReplyDeadline{30};
+// Beyond a stop's own time limit: SIGKILL, shutdown and removal inside the monitor.
+constexpr std::chrono::seconds kStopGrace{60};
+
+constexpr std::size_t kShortIdChars = 12;
+
+base::Error no_such_vm(std::string_view name) {
+  return base::Error(base::cat("no VM with name or ID ", base::quoted(name)))
+      .set_hint("fcvm ls -a lists all VMs");
+}
+
+}  // namespace
+
+VmManager::VmManager(const storage::DataDirectory& data) : store_(data) { reconcile(store_); }
+
+std::vector<VmRecord> VmManager::list() const {
+  std::vector<VmRecord> vms = store_.list();
+  std::erase_if(vms, [](const VmRecord& vm) {
+    return vm.status == VmStatus::kCreating || vm.status == VmStatus::kRemoving;
+  });
+  return vms;
+}
+
+VmRecord VmManager::find(std::string_view name) const {
+  const std::vector<VmRecord> vms = list();
+  for (const auto& vm : vms) {
+    if (vm.name == name || vm.id == name) return vm;
+  }
+  const VmRecord* found = nullptr;
+  for (const auto& vm : vms) {
+    if (name.empty() || !vm.id.starts_with(name)) continue;
+    if (found != nullptr) {
+      throw base::Error(base::cat("more than one VM has an ID that begins with ",
+                                  base::quoted(name)))
+          .set_hint("give more of the ID, or the name");
+    }
+    found = &vm;
+  }
+  if (found != nullptr) return *found;
+  pid_t pid = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
+  if (error == std::errc() && end == name.data() + name.size()) {
+    for (const auto& vm : vms) {
+      if (vm.has_monitor() && vm.monitor.pid == pid) return vm;
+    }
+  }
+  throw no_such_vm(name);
+}
+
+base::Fd VmManager::start(const VmRecord& record, std::int64_t command_start_ns) {
+  const VmPaths paths = store_.paths(record.id);
+  base::SocketPair pair = base::make_socket_pair(SOCK_STREAM);
+  const base::Fd log =
+      base::open_file(paths.monitor_log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+  base::SpawnOptions spawn;
+  spawn.argv = {base::find_own_program("fcvm-monitor"), "--data-dir", store_.data().root(),
+                "--id",                                 record.id,    "--client-fd",
+                "3"};
+  if (command_start_ns != 0) {
+    spawn.argv.insert(spawn.argv.end(), {"--since", std::to_string(command_start_ns)});
+  }
+  spawn.fds = {{log.get(), 2}, {pair.second.get(), 3}};
+  spawn.new_session = true;
+  spawn.working_directory = "/";
+  base::ChildProcess monitor = base::ChildProcess::spawn(spawn);
+  // It lives on after this command; init reaps it.
+  monitor.release();
+  return std::move(pair.first);
+}
+
+base::Fd VmManager::connect(const VmRecord& record) const {
+  base::Fd socket = base::try_connect_unix(store_.paths(record.id).monitor_socket);
+  if (!socket) {
+    const auto now = store_.read(record.id);
+    throw base::Error(base::cat("VM ", base::quoted(record.name), " is ",
+                                now.ok() ? to_string(now.value().status) : "gone",
+                                ", not running"));
+  }
+  return socket;
+}
+
+EndResult VmManager::stop(const VmRecord& record, std::optional<int> timeout_s) const {
+  if (!record.has_monitor()) return {record.exit_code, false};
+  base::Fd socket = base::try_connect_unix(store_.paths(record.id).monitor_socket);
+  if (!socket) {
+    const auto now = store_.read(record.id);
+    if (!now.ok()) return {std::nullopt, true};
+    return {now.value().exit_code, false};
+  }
+  MonitorRequest request;
+  request.op = MonitorRequest::Op::kStop;
+  request.timeout_s = timeout_s;
+  const int seconds = timeout_s.value_or(record.stop_timeout_s);
+  const auto limit = seconds < 0 ? std::chrono::milliseconds(-1)
+                                 : std::chrono::milliseconds(std::chrono::seconds(seconds) + kStopGrace);
+  const MonitorReply reply = ask_monitor(std::move(socket), request, limit);
+  if (!reply.ok) throw base::Error(reply.error);
+  return {reply.exit_code, reply.removed};
+}
+
+void VmManager::kill(const VmRecord& record, int signal) const {
+  MonitorRequest request;
+  request.op = MonitorRequest::Op::kKill;
+  request.signal = signal;
+  const MonitorReply reply = ask_monitor(connect(record), request, kReplyDeadline);
+  if (!reply.ok) {
+    throw base::Error(base::cat("sending ", signal, " to VM ", base::quoted(record.name), ": ",
+                                reply.error));
+  }
+}
+
+int VmManager::wait(const VmRecord& record, const base::Cancellation* cancellation) const {
+  if (record.has_monitor()) {
+    if (base::Fd socket = base::try_connect_unix(store_.paths(record.id).monitor_socket)) {
+      MonitorRequest request;
+      request.op = MonitorRequest::Op::kWait;
+      try {
+        const MonitorReply reply = ask_monitor(std::move(socket), request,
+                                               std::chrono::milliseconds(-1), cancellation);
+        if (reply.exit_code) return *reply.exit_code;
+      } catch (const base::Error& error) {
+        if (error.errnum() != ECONNRESET) throw;
+        reconcile(store_);  // the monitor was killed: the record tells what is known
+      }
+    }
+  }
+  const auto now = store_.read(record.id);
+  if (!now.ok()) throw no_such_vm(record.name);
+  return now.value().exit_code.value_or(0);
+}
+
+void VmManager::remove(const VmRecord& record, bool force, std::optional<int> timeout_s) {
+  if (record.has_monitor()) {
+    if (!force) {
+      throw base::Error(base::cat("VM ", base::quoted(record.name), " is ",
+                                  to_string(record.status)))
+          .set_hint("stop it first, or remove it with --force");
+    }
+    if (stop(record, timeout_s).removed) return;
+  }
+  // The monitor holds the lock until it has written its last word.
+  state::RecordLock lock = store_.records().lock_record(record.id);
+  auto now = store_.read(record.id);
+  if (!now.ok()) {
+    if (now.error().errnum() == ENOENT) return;  // somebody else was faster
+    throw now.error();
+  }
+  if (now.value().has_monitor()) {
+    throw base::Error(base::cat("VM ", base::quoted(record.name), " was started meanwhile"));
+  }
+  store_.destroy(std::move(lock), std::move(now).value());
+}
+
+std::string VmManager::exec_process(const VmRecord& record, const ExecOptions& options) const {
+  const std::string base_text = base::read_file(store_.paths(record.id).exec_base);
+  return make_exec_process(base_text, options);
+}
+
+bool VmManager::name_taken(const std::string& name) const {
+  const std::vector<VmRecord> vms = store_.list();
+  return std::any_of(vms.begin(), vms.end(),
+                     [&](const VmRecord& vm) { return vm.name == name; });
+}
+
+void VmManager::check_name(const std::string& name) const {
+  for (const auto& vm : store_.list()) {
+    if (vm.name != name) continue;
+    throw base::Error(base::cat("the name ", base::quoted(name), " is taken by VM ",
+                                vm.id.substr(0, kShortIdChars)))
+        .set_hint("remove that VM (fcvm rm), rename it, or choose another name");
+  }
+}
+
+}  // namespace vm

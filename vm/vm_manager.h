@@ -1,0 +1,78 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/fd.h"
+#include "image/image_store.h"
+#include "image/progress.h"
+#include "storage/data_directory.h"
+#include "vm/run_options.h"
+#include "vm/vm_record.h"
+#include "vm/vm_store.h"
+
+namespace base {
+class Cancellation;
+}
+
+namespace vm {
+
+// How a stop or a removal went.
+struct EndResult {
+  std::optional<int> exit_code;
+  bool removed = false;  // the VM was run with --rm and is gone by now
+};
+
+// What commands do with VMs. One object per command; every command begins by making one, which
+// reconciles records with reality (vm_store.h). Blocks; not for several threads. Everything throws
+// base::Error.
+class VmManager {
+ public:
+  explicit VmManager(const storage::DataDirectory& data);
+
+  const VmStore& store() const { return store_; }
+
+  // All VMs but those half-made or half-removed, oldest first.
+  std::vector<VmRecord> list() const;
+  // The VM with this name, id, unique prefix of an id (or none: an error), or monitor pid, in this
+  // order.
+  VmRecord find(std::string_view name) const;
+
+  // Checks everything that can be known beforehand, then makes the VM: record, disk, bundle. It is
+  // removed again by the next command if this process dies before start().
+  VmRecord create(const RunOptions& options, const image::ImageDisk& image);
+  // Starts the monitor of a VM made by create(), and returns a connection to it, which must be used
+  // to attach (wire::ProcessStart, kContainer) or be closed: the container starts after that.
+  // `command_start_ns` is the CLOCK_MONOTONIC time its milestones count from; 0: no milestones.
+  base::Fd start(const VmRecord& record, std::int64_t command_start_ns);
+  // A connection to the monitor of a VM that has one; an error "is exited, not running" otherwise.
+  base::Fd connect(const VmRecord& record) const;
+
+  // `timeout_s` absent: the VM's own. Returns when the VM has ended; at once when it had already.
+  EndResult stop(const VmRecord& record, std::optional<int> timeout_s) const;
+  void kill(const VmRecord& record, int signal) const;
+  // Its exit code, once it has ended.
+  int wait(const VmRecord& record, const base::Cancellation* cancellation = nullptr) const;
+  // With `force` a running VM is stopped first; without it that is an error.
+  void remove(const VmRecord& record, bool force, std::optional<int> timeout_s);
+
+  // An OCI process object for `exec` in this VM's container.
+  std::string exec_process(const VmRecord& record, const ExecOptions& options) const;
+  // The `inspect` document, one JSON object.
+  std::string inspect(const VmRecord& record) const;
+
+ private:
+  bool name_taken(const std::string& name) const;
+  void check_name(const std::string& name) const;
+
+  VmStore store_;
+};
+
+// "adjective_noun", for a VM without a name.
+std::string random_name();
+
+}  // namespace vm

@@ -1,0 +1,150 @@
+#include "vm/vm_store.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+
+#include "base/files.h"
+#include "base/log.h"
+#include "vm/clock.h"
+
+namespace vm {
+
+VmPaths::VmPaths(const storage::DataDirectory& data, const std::string& id)
+    : disks(data.vm_disk(id)),
+      root_disk(disks + "/disk.raw"),
+      launch_plan(disks + "/launch.json"),
+      exec_base(disks + "/exec.json"),
+      log(disks + "/ctr.log"),
+      console_log(disks + "/console.log"),
+      monitor_log(disks + "/monitor.log"),
+      run(data.vm_run(id)),
+      monitor_socket(run + "/monitor.sock") {}
+
+VmStore::VmStore(const storage::DataDirectory& data)
+    : data_(data), records_(data.state(), std::string(VmRecord::kType), VmRecord::kSchema) {}
+
+base::Result<VmRecord> VmStore::read(const std::string& id) const {
+  auto record = records_.read(id);
+  if (!record.ok()) return record.error();
+  try {
+    return parse_vm_record(record.value().json);
+  } catch (const base::Error& error) {
+    return error;
+  }
+}
+
+std::vector<VmRecord> VmStore::list() const {
+  std::vector<VmRecord> vms;
+  const state::Listing listing = records_.list();
+  for (const auto& problem : listing.problems) base::log_warn(problem.reason);
+  for (const auto& record : listing.records) {
+    try {
+      vms.push_back(parse_vm_record(record.json));
+    } catch (const base::Error& error) {
+      base::log_warn(base::cat("record of VM ", base::quoted(record.id), ": ", error.what()));
+    }
+  }
+  std::stable_sort(vms.begin(), vms.end(), [](const VmRecord& a, const VmRecord& b) {
+    return a.created_ns < b.created_ns;
+  });
+  return vms;
+}
+
+void VmStore::create(const VmRecord& record) const { records_.create(record.id, to_json(record)); }
+
+void VmStore::update(const state::RecordLock& lock, const VmRecord& record) const {
+  records_.update(lock, to_json(record));
+}
+
+void VmStore::destroy(state::RecordLock lock, VmRecord record) const {
+  // The mark first: whoever finds it after a crash goes on from here.
+  record.status = VmStatus::kRemoving;
+  record.creator = base::identify_process(::getpid()).value_or(base::ProcessId{});
+  update(lock, record);
+  const VmPaths at = paths(record.id);
+  base::remove_tree(at.run);
+  base::remove_tree(at.disks);
+  records_.remove(std::move(lock));
+}
+
+namespace {
+
+// What has to be done about a VM, judged from its record alone.
+enum class Verdict { kFine, kMonitorDied, kAbandoned };
+
+Verdict judge(const VmRecord& record) {
+  switch (record.status) {
+    case VmStatus::kCreating:
+    case VmStatus::kRemoving:
+      return base::process_alive(record.creator) ? Verdict::kFine : Verdict::kAbandoned;
+    case VmStatus::kStarting:
+    case VmStatus::kRunning:
+    case VmStatus::kStopping:
+      return base::process_alive(record.monitor) ? Verdict::kFine : Verdict::kMonitorDied;
+    case VmStatus::kCreated:
+    case VmStatus::kExited:
+      return Verdict::kFine;
+  }
+  return Verdict::kFine;
+}
+
+void bury(const VmStore& store, state::RecordLock lock, VmRecord record) {
+  // The VMM and the helpers died with the monitor (PDEATHSIG); a VMM that is still on its way out
+  // holds nothing another VM could want.
+  if (const base::Fd vmm = base::open_process(record.vmm)) base::send_signal(vmm, SIGKILL);
+  if (record.auto_remove) {
+    store.destroy(std::move(lock), std::move(record));
+    return;
+  }
+  base::remove_tree(store.paths(record.id).run);
+  record.status = VmStatus::kExited;
+  record.error = "its monitor was killed";
+  if (!record.exit_code) record.exit_code = 128 + SIGKILL;
+  if (record.finished_ns == 0) record.finished_ns = wall_clock_ns();
+  store.update(lock, record);
+}
+
+// Folders in `parent` that no record names.
+void sweep_folders(const VmStore& store, const std::string& parent,
+                   std::vector<std::string>& done) {
+  for (const auto& name : base::list_directory(parent)) {
+    if (!state::is_valid_id(name) || store.records().exists(name)) continue;
+    base::remove_tree(parent + "/" + name);
+    done.push_back(base::cat("removed ", base::quoted(parent + "/" + name), ", which no VM owns"));
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> reconcile(const VmStore& store) {
+  std::vector<std::string> done;
+  for (const auto& seen : store.list()) {
+    if (judge(seen) == Verdict::kFine) continue;
+    auto lock = store.records().try_lock_record(seen.id);
+    if (!lock) continue;
+    // Once more under the lock: somebody may have dealt with it.
+    auto record = store.read(seen.id);
+    if (!record.ok()) continue;
+    const Verdict verdict = judge(record.value());
+    if (verdict == Verdict::kFine) continue;
+    const std::string name = base::quoted(seen.name);
+    if (verdict == Verdict::kAbandoned) {
+      store.destroy(std::move(*lock), std::move(record).value());
+      done.push_back(base::cat("removed VM ", name, ", left half-made or half-removed"));
+    } else {
+      bury(store, std::move(*lock), std::move(record).value());
+      done.push_back(base::cat("VM ", name, ": its monitor was killed"));
+    }
+  }
+  // Without the store's lock a folder could belong to a VM whose record came after the listing;
+  // records come first, so looking at the record after the folder is enough.
+  sweep_folders(store, store.data().vm_disks(), done);
+  sweep_folders(store, store.data().run(), done);
+  for (const auto& line : done) base::log_info(line);
+  return done;
+}
+
+}  // namespace vm
