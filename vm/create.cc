@@ -82,9 +82,7 @@ wire::BootPlan make_boot_plan(const VmRecord& record, const image::ImageMeta& me
   plan.host_name = bundle.hostname;
   plan.machine_id = random_hex(32);
   plan.disks.push_back({"image", kImageMount, "ext4", true});
-  for (auto& file : bundle.files) {
-    plan.files.push_back({std::move(file.path), std::move(file.content), file.mode});
-  }
+  plan.files = std::move(bundle.files);
   plan.sysctls = std::move(bundle.guest_sysctls);
   plan.container.id = record.id;
   plan.container.bundle = std::string(kGuestBundleDirectory);
@@ -95,11 +93,7 @@ wire::BootPlan make_boot_plan(const VmRecord& record, const image::ImageMeta& me
   plan.container.root.upper = kContainerUpper;
   plan.container.root.work = kContainerWork;
   plan.container.root.target = std::string(kGuestRootfs);
-  for (auto& edit : bundle.root_edits) {
-    plan.container.root_edits.push_back({static_cast<wire::PlanRootEdit::Kind>(edit.kind),
-                                         std::move(edit.path), std::move(edit.text), edit.mode,
-                                         edit.uid, edit.gid});
-  }
+  plan.container.root_edits = std::move(bundle.root_edits);
   return plan;
 }
 
