@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -27,7 +28,8 @@ using nlohmann::json;
 
 // Changes whenever the same packages would make another tree.
 constexpr char kFormat[] = "rootfs 1";
-constexpr char kEngine[] = "crun";
+// The engine, and the init of `run --init`.
+constexpr std::array kPackages{"catatonit", "crun"};
 constexpr std::uint64_t kJournalMib = 16;
 constexpr std::uint64_t kMinimumBytes = 64ULL << 20;
 // One for 64 KiB: a container's files are on the image disk, what it writes is few files.
@@ -185,7 +187,7 @@ BaseRootfs ensure_base_rootfs(const storage::DataDirectory& data, PackageArchive
                               const BaseRootfsOptions& options) {
   return base::with_context("making the base root file system", [&] {
     std::vector<std::string> requested = options.extra_packages;
-    requested.emplace_back(kEngine);
+    requested.insert(requested.end(), kPackages.begin(), kPackages.end());
     std::sort(requested.begin(), requested.end());
     requested.erase(std::unique(requested.begin(), requested.end()), requested.end());
     if (const auto known = read_description(data);

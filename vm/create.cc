@@ -168,6 +168,7 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   facts.vm_name = record.name;
   facts.seccomp_profile = options.privileged ? "" : image::seccomp_profile(data);
   facts.network = NetworkMode::kNone;
+  facts.init_program = kGuestInitProgram;
   facts.base_hosts = host_file("/etc/hosts");
   BundleFiles bundle = make_bundle(image.meta, options, facts);
   record.command = bundle.command;
