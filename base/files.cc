@@ -35,39 +35,79 @@ bool is_dot(const char* name) {
   return std::strcmp(name, ".") == 0 || std::strcmp(name, "..") == 0;
 }
 
-// Removes what is in `dir`. Depth is bounded only by the tree; each level holds one descriptor, so
-// a hostile tree ends in EMFILE, an error like any other.
-void remove_content(DIR* dir, const std::string& path) {
-  for (;;) {
-    errno = 0;
-    const dirent* entry = ::readdir(dir);
-    if (entry == nullptr) {
-      if (errno != 0) throw_errno("reading folder", path);
-      return;
+// Each level of a tree costs a descriptor while it is emptied, and an unpacked archive may be 2048
+// levels deep. Below this depth a folder is moved up to the top instead, and emptied from there.
+constexpr int kMaxRemovalDepth = 32;
+
+class TreeRemover {
+ public:
+  TreeRemover(DIR* top, const std::string& path) : top_(top), path_(path) {}
+
+  void run() {
+    do {
+      moved_ = false;
+      ::rewinddir(top_);
+      remove_content(top_, path_, 0);
+    } while (moved_);
+  }
+
+ private:
+  void remove_content(DIR* dir, const std::string& path, int depth) {
+    for (;;) {
+      errno = 0;
+      const dirent* entry = ::readdir(dir);
+      if (entry == nullptr) {
+        if (errno != 0) throw_errno("reading folder", path);
+        return;
+      }
+      if (is_dot(entry->d_name)) continue;
+      const std::string name = entry->d_name;
+      const int parent = ::dirfd(dir);
+      if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) continue;
+      if (errno != EISDIR && errno != EPERM) throw_errno("removing", path + "/" + name);
+      struct stat info {};
+      if (::fstatat(parent, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
+        if (errno == ENOENT) continue;
+        throw_errno("examining", path + "/" + name);
+      }
+      if (!S_ISDIR(info.st_mode)) throw Error(EPERM, "removing", path + "/" + name);
+      remove_folder(parent, name, path + "/" + name, depth + 1);
     }
-    if (is_dot(entry->d_name)) continue;
-    const std::string name = entry->d_name;
-    const int parent = ::dirfd(dir);
-    if (::unlinkat(parent, name.c_str(), 0) == 0 || errno == ENOENT) continue;
-    if (errno != EISDIR && errno != EPERM) throw_errno("removing", path + "/" + name);
-    struct stat info {};
-    if (::fstatat(parent, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) {
-      if (errno == ENOENT) continue;
-      throw_errno("examining", path + "/" + name);
-    }
-    if (!S_ISDIR(info.st_mode)) throw Error(EPERM, "removing", path + "/" + name);
+  }
+
+  void remove_folder(int parent, const std::string& name, const std::string& path, int depth) {
+    if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) return;
+    if (depth > kMaxRemovalDepth && move_to_top(parent, name)) return;
     // A btrfs subvolume has a device of its own without being a mount; rmdir takes an empty one.
     DirHandle child = open_dir_at(parent, name.c_str());
     if (!child) {
-      if (errno == ENOENT) continue;
-      throw_errno("opening folder", path + "/" + name);
+      if (errno == ENOENT) return;
+      throw_errno("opening folder", path);
     }
-    remove_content(child.get(), path + "/" + name);
+    remove_content(child.get(), path, depth);
+    child.reset();
     if (::unlinkat(parent, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
-      throw_errno("removing", path + "/" + name);
+      throw_errno("removing", path);
     }
   }
-}
+
+  bool move_to_top(int parent, const std::string& name) {
+    for (int tries = 0; tries < 1000; ++tries) {
+      const std::string target = cat(".removed-", counter_++);
+      if (::renameat2(parent, name.c_str(), ::dirfd(top_), target.c_str(), RENAME_NOREPLACE) == 0) {
+        moved_ = true;
+        return true;
+      }
+      if (errno != EEXIST) return false;
+    }
+    return false;
+  }
+
+  DIR* top_;
+  const std::string& path_;
+  bool moved_ = false;
+  unsigned counter_ = 0;
+};
 
 std::string parent_of(const std::string& path) {
   const auto slash = path.rfind('/');
@@ -125,7 +165,9 @@ void make_directories(const std::string& path, mode_t mode) {
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) throw_errno("making folder", path);
 }
 
-bool path_exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
+bool path_exists(const std::string& path) {
+  return ::access(path.c_str(), F_OK) == 0;
+}
 
 bool is_directory(const std::string& path) {
   struct stat info {};
@@ -154,7 +196,7 @@ void remove_tree(const std::string& path) {
     if (errno == ENOENT) return;
     throw_errno("opening folder", path);
   }
-  remove_content(dir.get(), path);
+  TreeRemover(dir.get(), path).run();
   if (::rmdir(path.c_str()) != 0 && errno != ENOENT) throw_errno("removing", path);
 }
 

@@ -195,6 +195,8 @@ DataDirectoryKind prepare_data_directory(const DataDirectory& data, const Prepar
   return base::with_context(base::cat("preparing data directory ", base::quoted(data.root())), [&] {
     const base::FileLock held = lock(data);
     const DataDirectoryKind kind = prepare_kind(data, options);
+    // Disks and snapshots hold what the VMs' memory and files hold.
+    if (::chmod(data.root().c_str(), 0700) < 0) base::throw_errno("protecting", data.root());
     make_folders(data);
     make_run_directory(data);
     return kind;
