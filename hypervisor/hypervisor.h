@@ -40,10 +40,10 @@ struct DiskConfig {
 };
 
 struct MachineConfig {
-  std::string vm_id;      // [A-Za-z0-9_.-]; names the VMM in process lists
-  std::string vm_dir;     // the machine's own folder; exists. Disks below it may be given by its path
-  std::string kernel;     // uncompressed ELF vmlinux with a PVH note
-  std::string initramfs;  // may be empty
+  std::string vm_id;   // [A-Za-z0-9_.-]; names the VMM in process lists
+  std::string vm_dir;  // the machine's own folder; exists. Disks below it may be given by its path
+  std::string kernel;  // uncompressed ELF vmlinux with a PVH note
+  std::string initramfs;    // may be empty
   std::string kernel_args;  // appended to what the hypervisor itself needs on the command line
   unsigned vcpus = 1;
   std::uint64_t mem_mib = 512;
@@ -58,6 +58,9 @@ struct MachineConfig {
   std::uint64_t link_epoch = 1;
 };
 
+// The empty folder vm_dir is bound on; made when missing.
+inline constexpr char kVmDirInNamespace[] = "/run/fcvm/vm";
+
 // Both files (<console_log> and <console_log>.1) together.
 inline constexpr std::size_t kMaxConsoleLogBytes = 2 << 20;
 
@@ -66,8 +69,8 @@ struct Capabilities {
   std::string hypervisor;  // "qemu", "firecracker", "fake"
   std::string program;     // path of the VMM; empty when there is none
   bool usable = false;
-  std::string why_not;     // set when not usable: one line
-  std::string hint;        // set when not usable: what the user can do
+  std::string why_not;  // set when not usable: one line
+  std::string hint;     // set when not usable: what the user can do
   bool kvm = false;
   std::string kvm_why_not;
   bool tcg = false;
@@ -75,6 +78,10 @@ struct Capabilities {
   bool balloon = false;
   bool discard_flushes = false;  // DiskConfig::discard_flushes is honoured, not merely accepted
   bool block_stats = false;      // MachineStats::disks is filled
+  // The VMM gets a mount namespace of its own in which vm_dir is at kVmDirInNamespace, so that paths
+  // in its saved state are the same for every machine. Needs CAP_SYS_ADMIN; without it the VMM
+  // shares our mounts and sees vm_dir where it is.
+  bool private_mounts = false;
   unsigned max_vcpus = 1;
 
   // What Accel::kAuto becomes.
@@ -107,11 +114,11 @@ struct MachineExit {
     kQuit,           // quit()
     kKilled,         // kill()
     kBootTimeout,    // no hello on the guest link before boot_deadline
-    kVmmFailed,      // the VMM did not start, crashed, was killed by somebody, or broke its protocol
+    kVmmFailed,  // the VMM did not start, crashed, was killed by somebody, or broke its protocol
   };
   Reason reason = Reason::kVmmFailed;
-  std::string detail;         // one line for the user: why, with the VMM's last words where it has any
-  std::string console_tail;   // the last lines the guest printed, at most kConsoleTailBytes
+  std::string detail;  // one line for the user: why, with the VMM's last words where it has any
+  std::string console_tail;  // the last lines the guest printed, at most kConsoleTailBytes
   base::ExitStatus vmm_status;
 };
 const char* to_string(MachineExit::Reason reason);
@@ -125,7 +132,9 @@ using StatsCompletion = std::function<void(base::Result<MachineStats>)>;
 
 struct MachineEvents {
   // Called once, from the event loop, when the VMM has ended and was reaped; the last call. Every
-  // operation under way has completed with an error before it. May destroy the machine.
+  // operation under way has completed with an error before it. What the guest sent before its end
+  // has been delivered by the guest link, which is down by then (unless it was given no handler, or
+  // takes more than a second). May destroy the machine.
   std::function<void(const MachineExit&)> on_exit;
 };
 

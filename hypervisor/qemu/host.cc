@@ -1,0 +1,218 @@
+#include "hypervisor/qemu/host.h"
+
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/perf_event.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <x86intrin.h>
+#endif
+
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/files.h"
+
+namespace hypervisor::qemu {
+namespace {
+
+constexpr int kKvmApiVersion = 12;
+
+#if defined(__x86_64__)
+constexpr std::uint64_t kMinPlausibleKhz = 100'000;
+constexpr std::uint64_t kMaxPlausibleKhz = 20'000'000;
+
+std::optional<std::uint64_t> plausible(std::uint64_t khz) {
+  if (khz < kMinPlausibleKhz || khz > kMaxPlausibleKhz) return std::nullopt;
+  return khz;
+}
+
+bool has_cpu_flag(std::string_view cpuinfo, std::string_view flag) {
+  auto at = cpuinfo.find("\nflags");
+  if (at == std::string_view::npos) return false;
+  std::string_view line = cpuinfo.substr(at + 1);
+  line = line.substr(0, line.find('\n'));
+  for (auto found = line.find(flag); found != std::string_view::npos;
+       found = line.find(flag, found + 1)) {
+    const bool starts = found > 0 && line[found - 1] == ' ';
+    const auto end = found + flag.size();
+    if (starts && (end == line.size() || line[end] == ' ')) return true;
+  }
+  return false;
+}
+
+// The kernel's own conversion from TSC to nanoseconds. Refused to ordinary users on some systems.
+std::optional<std::uint64_t> tsc_khz_from_kernel() {
+  perf_event_attr attributes{};
+  attributes.size = sizeof attributes;
+  attributes.type = PERF_TYPE_SOFTWARE;
+  attributes.config = PERF_COUNT_SW_DUMMY;
+  attributes.exclude_kernel = 1;
+  const base::Fd event(static_cast<int>(
+      ::syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC)));
+  if (!event) return std::nullopt;
+  const auto page_bytes = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  void* page = ::mmap(nullptr, page_bytes, PROT_READ, MAP_SHARED, event.get(), 0);
+  if (page == MAP_FAILED) return std::nullopt;
+  // SAFETY: perf_event_open(2) says the first page of the mapping holds this structure.
+  const auto* header = static_cast<const perf_event_mmap_page*>(page);
+  std::optional<std::uint64_t> khz;
+  if (header->cap_user_time != 0) khz = tsc_khz_from_perf(header->time_mult, header->time_shift);
+  ::munmap(page, page_bytes);
+  return khz;
+}
+
+// Intel SDM, CPUID leaf 15H: TSC frequency = ECX * EBX / EAX.
+std::optional<std::uint64_t> tsc_khz_from_cpuid() {
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  if (__get_cpuid_count(0x15, 0, &eax, &ebx, &ecx, &edx) == 0) return std::nullopt;
+  if (eax == 0 || ebx == 0 || ecx == 0) return std::nullopt;
+  return plausible(std::uint64_t{ecx} * ebx / eax / 1000);
+}
+
+std::uint64_t monotonic_raw_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_RAW, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+struct Sample {
+  std::uint64_t ns = 0;
+  std::uint64_t tsc = 0;
+};
+
+// The tightest of several tries: a preemption between the two readings would spoil the result.
+Sample take_sample() {
+  Sample best;
+  std::uint64_t best_width = ~std::uint64_t{0};
+  for (int i = 0; i < 16; ++i) {
+    const std::uint64_t before = __rdtsc();
+    const std::uint64_t ns = monotonic_raw_ns();
+    const std::uint64_t after = __rdtsc();
+    if (after - before < best_width) {
+      best_width = after - before;
+      best = {ns, before + (after - before) / 2};
+    }
+  }
+  return best;
+}
+#endif
+
+}  // namespace
+
+KvmFacts probe_kvm() {
+  KvmFacts facts;
+  facts.cpuinfo = base::try_read_file("/proc/cpuinfo", 16 << 20).value_or("");
+  const base::Fd device = base::try_open_file("/dev/kvm", O_RDWR);
+  if (!device) {
+    facts.open_errno = errno;
+    return facts;
+  }
+  facts.api_version = ::ioctl(device.get(), KVM_GET_API_VERSION, 0);
+  const base::Fd vm(::ioctl(device.get(), KVM_CREATE_VM, 0));
+  if (!vm) facts.create_vm_errno = errno;
+  return facts;
+}
+
+std::string why_no_kvm(const KvmFacts& facts) {
+  using base::cat;
+  if (facts.open_errno == ENOENT) return "/dev/kvm does not exist";
+  if (facts.open_errno != 0) return cat("/dev/kvm: ", std::strerror(facts.open_errno));
+  if (facts.api_version != kKvmApiVersion) {
+    return cat("/dev/kvm speaks API version ", facts.api_version, ", not ", kKvmApiVersion);
+  }
+  if (facts.create_vm_errno != 0) {
+    return cat("/dev/kvm makes no VM: ", std::strerror(facts.create_vm_errno));
+  }
+#if defined(__x86_64__)
+  if (!has_cpu_flag(facts.cpuinfo, "vmx") && !has_cpu_flag(facts.cpuinfo, "svm")) {
+    return "the CPU has no hardware virtualization (neither vmx nor svm)";
+  }
+#endif
+  return {};
+}
+
+#if defined(__x86_64__)
+std::optional<std::uint64_t> tsc_khz_from_perf(std::uint32_t time_mult, std::uint16_t time_shift) {
+  if (time_mult == 0 || time_shift > 63) return std::nullopt;
+  // ns per tick is mult / 2^shift, ticks per millisecond is its inverse times 10^6.
+  const double khz = std::ldexp(1e6, time_shift) / time_mult;
+  if (khz > static_cast<double>(kMaxPlausibleKhz)) return std::nullopt;
+  return plausible(static_cast<std::uint64_t>(std::llround(khz)));
+}
+
+std::optional<std::uint64_t> measure_tsc_khz() {
+  const Sample first = take_sample();
+  const timespec pause{0, 20'000'000};
+  ::nanosleep(&pause, nullptr);
+  const Sample second = take_sample();
+  if (second.ns <= first.ns || second.tsc <= first.tsc) return std::nullopt;
+  const double khz =
+      static_cast<double>(second.tsc - first.tsc) * 1e6 / static_cast<double>(second.ns - first.ns);
+  return plausible(static_cast<std::uint64_t>(std::llround(khz)));
+}
+
+std::optional<std::uint64_t> host_tsc_khz() {
+  static const std::optional<std::uint64_t> khz = [] {
+    if (auto exact = tsc_khz_from_kernel()) return exact;
+    if (auto exact = tsc_khz_from_cpuid()) return exact;
+    return measure_tsc_khz();
+  }();
+  return khz;
+}
+#else
+std::optional<std::uint64_t> tsc_khz_from_perf(std::uint32_t, std::uint16_t) {
+  return std::nullopt;
+}
+std::optional<std::uint64_t> measure_tsc_khz() {
+  return std::nullopt;
+}
+std::optional<std::uint64_t> host_tsc_khz() {
+  return std::nullopt;
+}
+#endif
+
+cpu_set_t parse_cpu_list(std::string_view list) {
+  cpu_set_t cpus;
+  CPU_ZERO(&cpus);
+  const auto malformed = [&] {
+    return base::Error(base::cat("malformed list of CPUs ", base::quoted(list)));
+  };
+  std::string_view rest = list;
+  const auto take_number = [&] {
+    unsigned number = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (error != std::errc{} || number >= CPU_SETSIZE) throw malformed();
+    rest.remove_prefix(static_cast<std::size_t>(end - rest.data()));
+    return number;
+  };
+  while (true) {
+    const unsigned first = take_number();
+    unsigned last = first;
+    if (rest.starts_with('-')) {
+      rest.remove_prefix(1);
+      last = take_number();
+    }
+    if (last < first) throw malformed();
+    for (unsigned cpu = first; cpu <= last; ++cpu) CPU_SET(cpu, &cpus);
+    if (rest.empty()) return cpus;
+    if (!rest.starts_with(',')) throw malformed();
+    rest.remove_prefix(1);
+  }
+}
+
+}  // namespace hypervisor::qemu

@@ -1,0 +1,137 @@
+#include "hypervisor/qemu/qemu.h"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+#include <utility>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/process.h"
+#include "hypervisor/qemu/host.h"
+#include "hypervisor/qemu/machine.h"
+
+namespace hypervisor::qemu {
+namespace {
+
+// QEMU's microvm allows 288; what is emulated beyond the host's CPUs only gets slower.
+constexpr unsigned kMaxVcpus = 288;
+constexpr char kInstallHint[] = "install the package qemu-system-x86";
+
+std::string find_in_path(const std::string& name) {
+  if (name.find('/') != std::string::npos) return ::access(name.c_str(), X_OK) == 0 ? name : "";
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+  while (true) {
+    const auto colon = rest.find(':');
+    const std::string candidate = base::cat(rest.substr(0, colon), "/", name);
+    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
+    if (colon == std::string_view::npos) return {};
+    rest.remove_prefix(colon + 1);
+  }
+}
+
+bool has_sys_admin() {
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> data{};
+  if (::syscall(SYS_capget, &header, data.data()) != 0) return false;
+  return (data[CAP_SYS_ADMIN / 32].effective & (1U << (CAP_SYS_ADMIN % 32))) != 0;
+}
+
+void check_readable(const std::string& what, const std::string& path, int mode) {
+  if (::access(path.c_str(), mode) != 0) base::throw_errno(base::cat("opening the ", what), path);
+}
+
+// QEMU says "Error loading uncompressed kernel without PVH ELF Note" for anything else.
+void check_kernel(const std::string& path) {
+  const base::Fd file = base::open_file(path, O_RDONLY);
+  std::array<char, 4> magic{};
+  if (::pread(file.get(), magic.data(), magic.size(), 0) != 4 ||
+      std::string_view(magic.data(), 4) != "\177ELF") {
+    base::Error error(base::cat("kernel ", base::quoted(path), " is no uncompressed ELF vmlinux"));
+    error.set_hint("name a vmlinux, not a bzImage");
+    throw error;
+  }
+}
+
+class Qemu final : public Hypervisor {
+ public:
+  explicit Qemu(QemuOptions options) : options_(std::move(options)) {}
+
+  Capabilities probe() const override {
+    Capabilities can;
+    can.hypervisor = "qemu";
+    can.program = find_in_path(options_.program);
+    can.usable = !can.program.empty();
+    can.kvm_why_not = why_no_kvm(probe_kvm());
+    if (!can.usable) {
+      can.why_not = base::cat(options_.program, " is not installed");
+      can.hint = kInstallHint;
+      can.tcg_why_not = can.why_not;
+      if (can.kvm_why_not.empty()) can.kvm_why_not = can.why_not;
+    }
+    can.kvm = can.kvm_why_not.empty();
+    can.tcg = can.usable;
+    can.balloon = true;
+    can.discard_flushes = true;
+    can.block_stats = true;
+    can.private_mounts = has_sys_admin();
+    can.max_vcpus = kMaxVcpus;
+    return can;
+  }
+
+  std::string version() const override {
+    const Capabilities can = probe();
+    require_usable(can);
+    base::SpawnOptions spawn;
+    spawn.argv = {can.program, "--version"};
+    base::CommandOptions options;
+    options.timeout = std::chrono::seconds(30);
+    std::string out = base::run_command_checked(std::move(spawn), options).out;
+    out.resize(std::min(out.find('\n'), out.size()));
+    constexpr std::string_view kPrefix = "QEMU emulator version ";
+    if (out.starts_with(kPrefix)) out.erase(0, kPrefix.size());
+    return out;
+  }
+
+  std::unique_ptr<Machine> start(base::EventLoop& loop, MachineConfig config,
+                                 MachineEvents events) const override {
+    const Capabilities can = probe();
+    require_usable(can);
+    check_config(config, can);
+    if (config.accel == Accel::kAuto) config.accel = can.best_accel();
+    if (config.accel == Accel::kKvm && !can.kvm) {
+      base::Error error(base::cat("kvm cannot be used: ", can.kvm_why_not));
+      error.set_hint("leave --accel out, or use --accel tcg");
+      throw error;
+    }
+    check_kernel(config.kernel);
+    if (!config.initramfs.empty()) check_readable("initramfs", config.initramfs, R_OK);
+    for (const DiskConfig& disk : config.disks) {
+      check_readable("disk", disk.path, disk.read_only ? R_OK : R_OK | W_OK);
+    }
+    return start_machine(loop, can, std::move(config), std::move(events));
+  }
+
+ private:
+  void require_usable(const Capabilities& can) const {
+    if (can.usable) return;
+    base::Error error(can.why_not);
+    error.set_hint(can.hint);
+    throw error;
+  }
+
+  QemuOptions options_;
+};
+
+}  // namespace
+
+std::unique_ptr<Hypervisor> make_qemu(QemuOptions options) {
+  return std::make_unique<Qemu>(std::move(options));
+}
+
+}  // namespace hypervisor::qemu
