@@ -137,7 +137,7 @@ bool is_valid_id(std::string_view id) {
   const auto alphanumeric = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
   };
-  if (id.empty() || id.size() > 63 || !alphanumeric(id.front())) return false;
+  if (id.empty() || id.size() > 64 || !alphanumeric(id.front())) return false;
   return std::all_of(id.begin(), id.end(),
                      [&](char c) { return alphanumeric(c) || c == '_' || c == '.' || c == '-'; });
 }

@@ -57,7 +57,7 @@ class RecordLock {
   base::FileLock lock_;
 };
 
-// True for what may be an id: [a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}. Everything below throws base::Error
+// True for what may be an id: [a-zA-Z0-9][a-zA-Z0-9_.-]{0,63}. Everything below throws base::Error
 // for any other.
 bool is_valid_id(std::string_view id);
 

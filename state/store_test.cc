@@ -288,8 +288,8 @@ TEST_F(StoreTest, IdsThatLeaveTheFolderAreRefused) {
     EXPECT_THROW(static_cast<void>(store_.read(id)), base::Error) << id;
     EXPECT_THROW(static_cast<void>(store_.lock_record(id)), base::Error) << id;
   }
-  EXPECT_TRUE(is_valid_id(std::string(63, 'a')));
-  EXPECT_FALSE(is_valid_id(std::string(64, 'a')));
+  EXPECT_TRUE(is_valid_id(std::string(64, 'a')));
+  EXPECT_FALSE(is_valid_id(std::string(65, 'a')));
 }
 
 }  // namespace
