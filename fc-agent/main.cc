@@ -1,0 +1,90 @@
+// fc-agent: PID 1 of a guest, from the kernel's start to the power-off.
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <exception>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/event_loop.h"
+#include "base/fd.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "fc-agent/agent.h"
+#include "fc-agent/console.h"
+#include "fc-agent/guest_setup.h"
+#include "fc-agent/link_port.h"
+#include "fc-agent/modules.h"
+#include "fc-agent/mounts.h"
+#include "fc-agent/power.h"
+#include "fc-agent/reaper.h"
+#include "fc-agent/uevents.h"
+
+namespace {
+
+constexpr std::chrono::seconds kLinkTimeout{60};
+
+void write_to_stderr(std::string_view text) {
+  [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+// Costs memory, not correctness: one heap for both threads, and free memory goes back to the kernel.
+void keep_heap_small() {
+  ::mallopt(M_ARENA_MAX, 1);
+  ::mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+  ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+}
+
+void run_guest(std::int64_t started_us) {
+  fc_agent::mount_initramfs();
+  fc_agent::set_up_stdio();
+  fc_agent::log_to_kernel();
+  keep_heap_small();
+  ::signal(SIGPIPE, SIG_IGN);
+  ::setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+  base::write_file("/proc/self/oom_score_adj", "-1000");
+
+  base::EventLoop loop;
+  fc_agent::Reaper reaper(loop);
+  const fc_agent::Modules modules("/modules");
+  fc_agent::Uevents uevents;
+  modules.load_stage(fc_agent::ModuleStage::kBase);
+  const std::int64_t base_loaded_us = fc_agent::monotonic_us();
+
+  fc_agent::Agent agent(loop, reaper, modules);
+  agent.note_progress("agent", started_us);
+  agent.note_progress("bus modules", base_loaded_us);
+  modules.load_stage(fc_agent::ModuleStage::kLink);
+  agent.note_progress("link modules", fc_agent::monotonic_us());
+  agent.connect(fc_agent::open_link_port(uevents, "/sys/class/virtio-ports", "/dev", kLinkTimeout));
+  agent.note_progress("link port", fc_agent::monotonic_us());
+  loop.run();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--version") {
+    const std::string line = base::cat("fc-agent ", base::kVersion, "\n");
+    return ::write(STDOUT_FILENO, line.data(), line.size()) < 0 ? 1 : 0;
+  }
+  if (::getpid() != 1) {
+    write_to_stderr("fc-agent: it is the init of a guest and does nothing elsewhere\n");
+    return 1;
+  }
+  const std::int64_t started_us = fc_agent::monotonic_us();
+  fc_agent::announce_start();
+  try {
+    run_guest(started_us);
+  } catch (const std::exception& error) {
+    // Before the host was reached there is nobody to tell but the console, which the VMM's owner logs.
+    write_to_stderr(base::cat("fc-agent: ", error.what(), "\n"));
+  }
+  fc_agent::kill_everything(std::chrono::seconds(2));
+  fc_agent::flush_disks();
+  fc_agent::power_off();
+}

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/event_loop.h"
+#include "base/process.h"
+#include "fc-agent/crun.h"
+#include "fc-agent/process_io.h"
+#include "fc-agent/reaper.h"
+#include "wire/process.h"
+
+namespace fc_agent {
+
+// What processes are started with.
+struct ProcessContext {
+  base::EventLoop& loop;
+  Reaper& reaper;
+  Crun crun;
+  // For the files of each start; made when missing, mode 0700.
+  std::string run_directory = "/run/fcvm";
+};
+
+// The container of this boot, as the plan had it.
+struct ContainerPlan {
+  std::string id;
+  std::string bundle;  // holds config.json
+};
+
+// One process started for the host: a container's first, a further one in it, or one in the guest.
+// Loop thread. Destroying it lets the process go on unobserved.
+class Process {
+ public:
+  // None of them may destroy the Process.
+  struct Handler {
+    std::function<void(int pid)> on_started;
+    // After all output has been handed to the streams. The last call.
+    std::function<void(base::ExitStatus status)> on_exited;
+    // It never ran: 125, 126 or 127 and why. The last call.
+    std::function<void(int code, std::string message)> on_failed;
+  };
+
+  Process(ProcessContext& context, wire::ProcessStart start, ProcessIo::Streams streams,
+          Handler handler);
+  ~Process();
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  // Starts it; what goes wrong arrives at on_failed, from the loop. kContainer and kExec are for
+  // `container`.
+  void start(const ContainerPlan& container);
+
+  // 0 until it runs and after it has ended.
+  pid_t pid() const { return pid_; }
+  // To the process itself; nothing happens when it does not run.
+  void signal(int number);
+  void resize(std::uint16_t rows, std::uint16_t columns);
+  void close_stdin() { io_.close_stdin(); }
+
+ private:
+  void start_in_guest();
+  void start_by_crun(const ContainerPlan& container);
+  void on_console();
+  void on_crun_ended(base::ExitStatus status);
+  void running(pid_t pid);
+  void fail(int code, std::string message);
+  void remove_files();
+
+  ProcessContext& context_;
+  wire::ProcessStart start_;
+  ProcessIo io_;
+  Handler handler_;
+  pid_t pid_ = 0;
+  pid_t crun_pid_ = 0;
+  CrunFiles files_;
+  base::Fd console_;
+  base::EventLoop::Registration console_watch_;
+  Reaper::Hold hold_;
+  // Callbacks of the loop and the reaper hold this weakly: they may come after the end of this.
+  std::shared_ptr<Process*> self_ = std::make_shared<Process*>(this);
+};
+
+}  // namespace fc_agent
