@@ -165,7 +165,10 @@ json process_json(const image::ImageMeta& image, const RunOptions& options, cons
   out["user"] = {{"uid", parts.user.uid}, {"gid", parts.user.gid}, {"umask", kUmask}};
   std::vector<std::uint32_t> groups;
   if (!parts.user_spec.empty()) groups.push_back(parts.user.gid);
+  // A colon, even with nothing behind it, names the group: no others then.
+  const bool names_group = parts.user_spec.find(':') != std::string::npos;
   for (std::uint32_t group : parts.user.groups) {
+    if (names_group) break;
     if (std::find(groups.begin(), groups.end(), group) == groups.end()) groups.push_back(group);
   }
   if (!groups.empty()) out["user"]["additionalGids"] = groups;

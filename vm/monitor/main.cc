@@ -77,7 +77,8 @@ int main(int argc, char** argv) {
     const base::SignalWatch signals(loop, {SIGTERM, SIGINT, SIGHUP, SIGQUIT}, [&](int signal) {
       if (signal == SIGTERM) monitor.request_stop();
     });
-    monitor.run();
+    monitor.begin();
+    if (!monitor.done()) loop.run();
     return 0;
   } catch (const std::exception& error) {
     base::log_error(error.what());

@@ -54,14 +54,9 @@ Monitor::Monitor(base::EventLoop& loop, const VmStore& store,
 
 Monitor::~Monitor() = default;
 
-void Monitor::run() {
-  start();
-  loop_.run();
-}
-
-void Monitor::start() {
+void Monitor::begin(milliseconds lock_timeout) {
   // Held to the end of this process: whoever gets it knows that the VM has no monitor.
-  record_lock_ = store_.records().lock_record(options_.vm_id);
+  record_lock_ = store_.records().lock_record(options_.vm_id, lock_timeout);
   record_ = store_.read(options_.vm_id).take();
   if (record_.has_monitor() || record_.status == VmStatus::kRemoving) {
     throw base::Error(base::cat("VM ", base::quoted(record_.name), " is ",
@@ -396,6 +391,7 @@ void Monitor::on_container_event(std::string_view message) {
   try {
     event = wire::parse_process_event(message);
   } catch (const base::Error& error) {
+    guest_trusted_ = false;
     container_ended(125, base::cat("the guest answered in a way that cannot be read: ",
                                    error.what()));
     return;
@@ -469,7 +465,7 @@ void Monitor::request_stop() { stop(MonitorRequest{}); }
 
 void Monitor::shut_down() {
   if (!machine_ || std::exchange(shutting_down_, true)) return;
-  if (record_.auto_remove || !guest_ || guest_->down() || !agent_ready_) {
+  if (record_.auto_remove || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_) {
     machine_->kill();
     return;
   }
@@ -560,13 +556,17 @@ void Monitor::send_end(Attached& client) {
 
 void Monitor::leave_when_done() {
   if (!finished_) return;
-  if (clients_.empty()) {
+  const auto leave = [this] {
+    done_ = true;
     loop_.stop();
+  };
+  if (clients_.empty()) {
+    leave();
     return;
   }
   // A client that still takes output is waited for; one that has everything is given a moment.
   if (io_->flushed() && !stop_timer_.active()) {
-    stop_timer_ = loop_.after(kLeaveDeadline, [this] { loop_.stop(); });
+    stop_timer_ = loop_.after(kLeaveDeadline, leave);
   }
 }
 

@@ -42,10 +42,13 @@ class Monitor {
           std::unique_ptr<hypervisor::Hypervisor> hypervisor, MonitorOptions options);
   ~Monitor();
 
-  // Starts the VM and serves until it has ended, its end is recorded and every client has what is
-  // its due. Failures of the VM end up in the record and with the clients, not here; throws
-  // base::Error when there is no VM to keep (no such record, somebody else keeps it).
-  void run();
+  // Starts the VM; the event loop does the rest. Failures of the VM end up in the record and with
+  // the clients, not here; throws base::Error when there is no VM to keep (no such record, somebody
+  // else keeps it and does not let go before `lock_timeout`).
+  void begin(std::chrono::milliseconds lock_timeout = state::Store::kLockTimeout);
+  // The VM has ended, its end is recorded and every client has what is its due; the loop was
+  // stopped then.
+  bool done() const { return done_; }
   // SIGTERM to the monitor: as `fcvm stop`.
   void request_stop();
 
@@ -57,7 +60,6 @@ class Monitor {
     bool gone = false;
   };
 
-  void start();
   void launch();
   void listen();
   void add_client(base::Fd socket);
@@ -110,6 +112,7 @@ class Monitor {
   base::EventLoop::Registration stop_timer_;
 
   bool agent_ready_ = false;
+  bool guest_trusted_ = true;       // false: it broke the protocol, so nothing is asked of it any more
   bool first_client_done_ = false;  // it has attached, or has gone, or there was none
   bool container_asked_ = false;    // the guest was told to start it
   bool container_over_ = false;     // it has exited or never ran
@@ -117,6 +120,7 @@ class Monitor {
   bool stopping_ = false;
   bool shutting_down_ = false;
   bool finished_ = false;
+  bool done_ = false;
   int fail_code_ = 0;  // 125, 126, 127 when the container never ran
   std::uint16_t start_rows_ = 0;  // of the container's terminal, as the first client has it
   std::uint16_t start_columns_ = 0;

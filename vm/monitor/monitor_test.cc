@@ -1,0 +1,448 @@
+#include "vm/monitor/monitor.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <csignal>
+
+#include "base/files.h"
+#include "hypervisor/fake/fake.h"
+#include "tests/support/temp_dir.h"
+#include "vm/testing/fake_agent.h"
+#include "wire/mux_link.h"
+
+namespace vm {
+namespace {
+
+using hypervisor::MachineExit;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// A command attached to the VM, as the CLI attaches.
+class TestClient {
+ public:
+  TestClient(base::EventLoop& loop, base::Fd socket) {
+    link_ = wire::make_mux_link(loop, std::move(socket), {});
+    wire::Link::Handler handler;
+    handler.on_down = [this](const std::string&) { down = true; };
+    link_->set_handler(std::move(handler));
+  }
+
+  void start(wire::ProcessStart start) {
+    if (wire::needs_stdio(start)) {
+      stdio = link_->open(wire::kStdioService, "1");
+      listen(*stdio, out, out_ended);
+    }
+    if (wire::needs_stderr(start)) {
+      err_stream = link_->open(wire::kStderrService, "1");
+      listen(*err_stream, err, err_ended);
+    }
+    control = std::make_unique<wire::MessageStream>(link_->open(wire::kProcessService, "1"));
+    wire::MessageStream::Handler handler;
+    handler.on_message = [this](std::string_view message) {
+      events.push_back(wire::parse_process_event(message));
+    };
+    control->set_handler(std::move(handler));
+    control->send(wire::to_json(start));
+  }
+
+  void command(const wire::ProcessCommand& command) { control->send(wire::to_json(command)); }
+
+  void ask(const MonitorRequest& request) {
+    request_ = std::make_unique<wire::MessageStream>(link_->open(wire::kRequestService, ""));
+    wire::MessageStream::Handler handler;
+    handler.on_message = [this](std::string_view message) {
+      reply = parse_monitor_reply(message);
+    };
+    request_->set_handler(std::move(handler));
+    request_->send(to_json(request));
+  }
+
+  void leave() {
+    stdio.reset();
+    err_stream.reset();
+    control.reset();
+    request_.reset();
+    link_.reset();
+  }
+
+  bool ended() const {
+    return !events.empty() && events.back().kind != wire::ProcessEvent::Kind::kStarted;
+  }
+
+  bool reading = true;  // false: takes data and grants no credit
+  std::size_t unread = 0;
+  std::string out;
+  std::string err;
+  bool out_ended = false;
+  bool err_ended = false;
+  bool down = false;
+  std::vector<wire::ProcessEvent> events;
+  std::optional<MonitorReply> reply;
+  std::unique_ptr<wire::Stream> stdio;
+  std::unique_ptr<wire::Stream> err_stream;
+  std::unique_ptr<wire::MessageStream> control;
+
+ private:
+  void listen(wire::Stream& stream, std::string& text, bool& ended) {
+    wire::Stream::Handler handler;
+    handler.on_data = [this, &stream, &text](std::string_view data) {
+      text += data;
+      if (reading) {
+        stream.consume(data.size());
+      } else {
+        unread += data.size();
+      }
+    };
+    handler.on_eof = [&ended] { ended = true; };
+    stream.set_handler(std::move(handler));
+  }
+
+  std::unique_ptr<wire::Link> link_;
+  std::unique_ptr<wire::MessageStream> request_;
+};
+
+class MonitorTest : public ::testing::Test {
+ protected:
+  MonitorTest() : store_(storage::DataDirectory(directory_.path())) {}
+
+  void SetUp() override {
+    record_.id = std::string(64, 'a');
+    record_.name = "web";
+    record_.status = VmStatus::kCreated;
+    record_.stop_timeout_s = 10;
+  }
+
+  void TearDown() override {
+    monitor_.reset();
+    base::remove_tree(store_.data().run());
+  }
+
+  // Starts the monitor with one attached client.
+  void begin(wire::ProcessStart start = container_start()) {
+    const VmPaths paths = store_.paths(record_.id);
+    base::make_directories(paths.disks, 0700);
+    LaunchPlan plan;
+    plan.kernel = "/vmlinux";
+    plan.cpus = 1;
+    plan.mem_mib = 64;
+    plan.boot.host_name = "guest";
+    plan.boot.machine_id = std::string(32, '0');
+    plan.boot.container.id = record_.id;
+    plan.boot.container.bundle = "/run/fcvm/bundle";
+    plan.boot.container.config_json = "{}";
+    plan.boot.container.root = {{"/run/fcvm/image/l0"}, "/var/u", "/var/w", "/run/fcvm/rootfs"};
+    base::write_file(paths.launch_plan, to_json(plan));
+    store_.create(record_);
+    auto hypervisor = std::make_unique<hypervisor::fake::FakeHypervisor>();
+    hypervisor_ = hypervisor.get();
+    hypervisor->start_error = start_error_;
+    auto pair = base::make_socket_pair(SOCK_STREAM);
+    MonitorOptions options;
+    options.vm_id = record_.id;
+    options.first_client = std::move(pair.second);
+    client_ = std::make_unique<TestClient>(loop_, std::move(pair.first));
+    client_->start(std::move(start));
+    monitor_ = std::make_unique<Monitor>(loop_, store_, std::move(hypervisor), std::move(options));
+    monitor_->begin();
+    if (start_error_.empty()) {
+      ASSERT_NE(hypervisor_->machine(), nullptr) << stored().error;
+    }
+    if (hypervisor_->machine() != nullptr) {
+      agent_ = std::make_unique<testing::FakeAgent>(loop_,
+                                                    hypervisor_->machine()->take_guest_end());
+    }
+  }
+
+  // Up to the container's first process being started.
+  testing::FakeAgent::Process& run_container() {
+    EXPECT_TRUE(until([this] { return agent_->plan() != nullptr; }));
+    agent_->ready();
+    EXPECT_TRUE(until([this] { return !agent_->processes.empty(); }));
+    agent_->processes[0]->started();
+    EXPECT_TRUE(until([this] { return !client_ || !client_->events.empty(); }));
+    return *agent_->processes[0];
+  }
+
+  bool until(const std::function<bool()>& done) { return loop_.run_until(done, seconds(10)); }
+
+  static wire::ProcessStart container_start() {
+    wire::ProcessStart start;
+    start.kind = wire::ProcessStart::Kind::kContainer;
+    return start;
+  }
+
+  VmRecord stored() { return store_.read(record_.id).take(); }
+  std::string log() { return base::try_read_file(store_.paths(record_.id).log).value_or(""); }
+  bool powered_off() {
+    return !agent_->requests.empty() &&
+           agent_->requests.back().op == wire::ControlRequest::Op::kShutdown;
+  }
+  // What a guest does when it is told to shut down.
+  void power_off() {
+    ASSERT_TRUE(until([this] { return powered_off(); }));
+    hypervisor_->machine()->end(MachineExit::Reason::kGuestShutdown);
+  }
+
+  tests::TempDir directory_;
+  base::EventLoop loop_;
+  VmStore store_;
+  VmRecord record_;
+  std::string start_error_;
+  hypervisor::fake::FakeHypervisor* hypervisor_ = nullptr;
+  std::unique_ptr<Monitor> monitor_;
+  std::unique_ptr<TestClient> client_;
+  std::unique_ptr<testing::FakeAgent> agent_;
+};
+
+TEST_F(MonitorTest, OutputAndExitStatusReachTheClientAndTheLog) {
+  begin();
+  auto& process = run_container();
+  EXPECT_EQ(stored().status, VmStatus::kRunning);
+  process.print("out\n");
+  process.complain("err\n");
+  process.exit(37);
+  power_off();
+  ASSERT_TRUE(until([this] { return client_->ended() && client_->out_ended && client_->err_ended; }));
+  EXPECT_EQ(client_->out, "out\n");
+  EXPECT_EQ(client_->err, "err\n");
+  EXPECT_EQ(client_->events.back().kind, wire::ProcessEvent::Kind::kExited);
+  EXPECT_EQ(client_->events.back().code, 37);
+  const VmRecord after = stored();
+  EXPECT_EQ(after.status, VmStatus::kExited);
+  EXPECT_EQ(after.exit_code, 37);
+  EXPECT_EQ(after.monitor.pid, 0);
+  EXPECT_NE(log().find(" stdout F out\n"), std::string::npos) << log();
+  EXPECT_NE(log().find(" stderr F err\n"), std::string::npos) << log();
+  EXPECT_FALSE(base::path_exists(store_.paths(record_.id).run));
+  client_->leave();
+  EXPECT_TRUE(until([this] { return monitor_->done(); }));
+}
+
+TEST_F(MonitorTest, SignalDeathIsReportedAs128PlusSignal) {
+  begin();
+  run_container().exit(0, SIGTERM);
+  power_off();
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(client_->events.back().code, 143);
+  EXPECT_EQ(stored().exit_code, 143);
+}
+
+TEST_F(MonitorTest, AutoRemovedVmLeavesNothing) {
+  record_.auto_remove = true;
+  begin();
+  run_container().exit(0);
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(store_.read(record_.id).error().errnum(), ENOENT);
+  EXPECT_FALSE(base::path_exists(store_.paths(record_.id).disks));
+  EXPECT_FALSE(base::path_exists(store_.paths(record_.id).run));
+}
+
+TEST_F(MonitorTest, ClientThatStallsSlowsTheContainerAndLosesNothing) {
+  begin();
+  auto& process = run_container();
+  client_->reading = false;
+  const std::string block(64 * 1024, 'x');
+  std::size_t sent = 0;
+  // Until the guest has no credit left: everything between it and the client is full.
+  loop_.run_until(
+      [&] {
+        sent += process.print(block);
+        return false;
+      },
+      milliseconds(300));
+  EXPECT_LT(sent, 2U << 20) << "a client that does not read must not make the monitor hold more";
+  process.complain("still heard\n");
+  EXPECT_TRUE(until([this] { return client_->err == "still heard\n"; }));
+  client_->reading = true;
+  client_->stdio->consume(client_->unread);
+  EXPECT_TRUE(until([&] { return client_->out.size() == sent; }));
+}
+
+TEST_F(MonitorTest, VmGoesOnWhenItsClientIsGone) {
+  begin();
+  auto& process = run_container();
+  client_->leave();
+  client_.reset();
+  process.print("alone\n");
+  ASSERT_TRUE(until([this] { return log().find("alone") != std::string::npos; }));
+  EXPECT_EQ(stored().status, VmStatus::kRunning);
+  process.exit(3);
+  power_off();
+  EXPECT_TRUE(until([this] { return monitor_->done(); }));
+  EXPECT_EQ(stored().exit_code, 3);
+}
+
+TEST_F(MonitorTest, InputReachesTheContainerWithItsEnd) {
+  record_.open_stdin = true;
+  auto start = container_start();
+  start.use_stdin = true;
+  begin(start);
+  auto& process = run_container();
+  EXPECT_TRUE(process.start.use_stdin);
+  client_->stdio->write("typed");
+  client_->stdio->shutdown_write();
+  ASSERT_TRUE(until([&] { return process.input_ended; }));
+  EXPECT_EQ(process.input, "typed");
+}
+
+TEST_F(MonitorTest, InputOfAClientThatVanishedStaysOpen) {
+  record_.open_stdin = true;
+  auto start = container_start();
+  start.use_stdin = true;
+  begin(start);
+  auto& process = run_container();
+  client_->stdio->write("typed");
+  ASSERT_TRUE(until([&] { return process.input == "typed"; }));
+  client_->leave();
+  EXPECT_FALSE(loop_.run_until([&] { return process.input_ended; }, milliseconds(200)));
+}
+
+TEST_F(MonitorTest, BootFailureIsToldWithItsStepAndReason) {
+  begin();
+  ASSERT_TRUE(until([this] { return agent_->plan() != nullptr; }));
+  wire::BootEvent event;
+  event.kind = wire::BootEvent::Kind::kFailed;
+  event.step = "mounting the image";
+  event.message = "no such device";
+  agent_->report(event);
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(client_->events.back().kind, wire::ProcessEvent::Kind::kFailed);
+  EXPECT_EQ(client_->events.back().code, 125);
+  EXPECT_NE(client_->events.back().message.find("mounting the image: no such device"),
+            std::string::npos);
+  EXPECT_EQ(stored().exit_code, 125);
+}
+
+TEST_F(MonitorTest, ProgramThatIsMissingInTheImageIs127) {
+  begin();
+  ASSERT_TRUE(until([this] { return agent_->plan() != nullptr; }));
+  agent_->ready();
+  ASSERT_TRUE(until([this] { return !agent_->processes.empty(); }));
+  agent_->processes[0]->fail(127, "executable file not found");
+  power_off();
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(client_->events.back().kind, wire::ProcessEvent::Kind::kFailed);
+  EXPECT_EQ(client_->events.back().code, 127);
+  EXPECT_EQ(stored().exit_code, 127);
+}
+
+TEST_F(MonitorTest, VmmThatCannotBeStartedIsToldAndRecorded) {
+  start_error_ = "no kernel";
+  begin();
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(client_->events.back().code, 125);
+  EXPECT_NE(client_->events.back().message.find("no kernel"), std::string::npos);
+  EXPECT_EQ(stored().status, VmStatus::kExited);
+}
+
+TEST_F(MonitorTest, VmmThatDiesEndsTheVmWithAReason) {
+  begin();
+  run_container();
+  hypervisor_->machine()->end(MachineExit::Reason::kVmmFailed, "the VMM crashed");
+  ASSERT_TRUE(until([this] { return client_->ended() && client_->out_ended; }));
+  EXPECT_EQ(client_->events.back().code, 125);
+  EXPECT_NE(stored().error.find("the VMM crashed"), std::string::npos);
+}
+
+TEST_F(MonitorTest, GuestThatTalksNonsenseIsEnded) {
+  begin();
+  auto& process = run_container();
+  process.control->send("{\"event\":");
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(client_->events.back().code, 125);
+  EXPECT_EQ(stored().status, VmStatus::kExited);
+}
+
+TEST_F(MonitorTest, StopSendsTheStopSignalAndAnswersWhenTheVmHasEnded) {
+  begin();
+  auto& process = run_container();
+  MonitorRequest stop;
+  stop.op = MonitorRequest::Op::kStop;
+  client_->ask(stop);
+  ASSERT_TRUE(until([this] { return !agent_->requests.empty(); }));
+  EXPECT_EQ(agent_->requests[0].op, wire::ControlRequest::Op::kSignalContainer);
+  EXPECT_EQ(agent_->requests[0].signal, SIGTERM);
+  process.exit(0, SIGTERM);
+  EXPECT_FALSE(client_->reply);
+  power_off();
+  ASSERT_TRUE(until([this] { return client_->reply.has_value(); }));
+  EXPECT_EQ(client_->reply->exit_code, 143);
+}
+
+TEST_F(MonitorTest, StopKillsWhatIgnoresTheSignalAfterItsTimeout) {
+  begin();
+  run_container();
+  MonitorRequest stop;
+  stop.op = MonitorRequest::Op::kStop;
+  stop.timeout_s = 1;
+  client_->ask(stop);
+  ASSERT_TRUE(until([this] { return agent_->requests.size() == 2; }));
+  EXPECT_EQ(agent_->requests[1].signal, SIGKILL);
+}
+
+TEST_F(MonitorTest, SignalDuringBootEndsTheVm) {
+  begin();
+  ASSERT_TRUE(until([this] { return agent_->plan() != nullptr; }));
+  wire::ProcessCommand command;
+  command.signal = SIGINT;
+  client_->command(command);
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(client_->events.back().code, 130);
+}
+
+TEST_F(MonitorTest, ExecRunsBesideTheContainer) {
+  begin();
+  auto& process = run_container();
+  TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
+  wire::ProcessStart start;
+  start.process_json = "{}";
+  other.start(start);
+  ASSERT_TRUE(until([this] { return agent_->processes.size() == 2; }));
+  auto& exec = *agent_->processes[1];
+  exec.started();
+  exec.print("from exec");
+  exec.exit(5);
+  ASSERT_TRUE(until([&] { return other.ended() && other.out_ended; }));
+  EXPECT_EQ(other.out, "from exec");
+  EXPECT_EQ(other.events.back().code, 5);
+  EXPECT_EQ(client_->out, "");
+  process.exit(0);
+}
+
+TEST_F(MonitorTest, ExecInAVmThatStillBootsIsRefused) {
+  begin();
+  TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
+  wire::ProcessStart start;
+  start.process_json = "{}";
+  other.start(start);
+  ASSERT_TRUE(until([&] { return other.ended(); }));
+  EXPECT_EQ(other.events.back().code, 125);
+  EXPECT_NE(other.events.back().message.find("not running"), std::string::npos);
+}
+
+TEST_F(MonitorTest, AttachedLaterSeesWhatComesAfter) {
+  begin();
+  auto& process = run_container();
+  process.print("before\n");
+  ASSERT_TRUE(until([this] { return client_->out == "before\n"; }));
+  TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
+  wire::ProcessStart start;
+  start.kind = wire::ProcessStart::Kind::kAttach;
+  other.start(start);
+  ASSERT_TRUE(until([&] { return !other.events.empty(); }));
+  process.print("after\n");
+  ASSERT_TRUE(until([&] { return other.out == "after\n"; }));
+  EXPECT_TRUE(until([this] { return client_->out == "before\nafter\n"; }));
+}
+
+TEST_F(MonitorTest, SecondMonitorOfOneVmIsRefused) {
+  begin();
+  Monitor second(loop_, store_, std::make_unique<hypervisor::fake::FakeHypervisor>(),
+                 {record_.id, {}, 0});
+  // In the first one's hands is the record's lock; waiting for it ends in an error.
+  EXPECT_THROW(second.begin(milliseconds(50)), base::Error);
+}
+
+}  // namespace
+}  // namespace vm
