@@ -58,7 +58,8 @@ find . -name .git -prune -o -path ./build -prune -o -type f \( -name '*.cc' -o -
     function check_file(file,   folder, is_test, line, n, target, to) {
       folder = file; sub(/\/.*/, "", folder)
       if (folder == file) { fail(file ": a source file at the top belongs in a folder"); return }
-      is_test = file ~ /_(test|fuzz|bench)\.cc$/ || folder == "tests"
+      is_test = file ~ /_(test|fuzz|bench)\.cc$/ || file ~ /_test_support\.(cc|h)$/ || \
+                file ~ /\/testing\// || folder == "tests"
       if (folder != "tests" && !(folder in floor_of)) {
         fail(file ": folder " folder "/ has no row in the table of ARCHITECTURE.md")
         return
@@ -72,7 +73,7 @@ find . -name .git -prune -o -path ./build -prune -o -type f \( -name '*.cc' -o -
           if (target ~ /^(boost|curl|spdlog)\// && !is_test &&
               (folder == "base" || folder == "wire" || folder == "fc-agent"))
             fail(file ":" n ": " folder "/ uses no Boost, curl or spdlog, but includes <" target ">")
-          if (file ~ /\.h$/ && file !~ /\/detail\// && folder != "tests" &&
+          if (file ~ /\.h$/ && file !~ /\/detail\// && !is_test &&
               (target ~ /^(boost|spdlog)\// || target == "nlohmann/json.hpp"))
             fail(file ":" n ": a public header includes <" target ">: move it to the .cc file")
           continue
