@@ -230,7 +230,7 @@ BaseRootfs base_rootfs_of_size(const storage::DataDirectory& data, std::uint64_t
     storage::StagingFile staging(data.rootfs(), file_of(key), 0644);
     storage::reflink_or_copy(base::open_file(base.path, O_RDONLY), staging.fd());
     // resize2fs wants a file system that was checked; 1 means it corrected something.
-    run_tool({"e2fsck", "-fpy", staging.path()}, 1);
+    run_tool({"e2fsck", "-fy", staging.path()}, 1);
     if (whole > kDefaultRootfsBytes &&
         ::ftruncate(staging.fd().get(), static_cast<off_t>(whole)) < 0) {
       base::throw_errno("setting the size of", staging.path());

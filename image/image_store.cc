@@ -93,7 +93,7 @@ void check_platform(const ParsedImageConfig& config) {
   }
 }
 
-// Watches what skopeo unpacks. Walking the tree costs time, so it walks a tenth of the time at most.
+// Watches what skopeo unpacks (what it keeps in temporary files RLIMIT_FSIZE bounds). Walking the tree costs time, so it walks a tenth of the time at most.
 class UnpackGuard {
  public:
   UnpackGuard(std::string directory, const EnsureOptions& options)
@@ -197,8 +197,9 @@ class Builder {
         reference_(reference),
         options_(options),
         work_(data.images(), "unpacked"),
-        guard_(work_.path(), options) {
+        guard_(work_ / "root", options) {
     base::make_directories(work_ / "tmp", 0700);
+    base::make_directories(work_ / "root", 0700);
     skopeo_.work_directory = work_ / "tmp";
     skopeo_.max_file_bytes = options.max_unpacked_bytes;
     skopeo_.cancellation = options.cancellation;

@@ -50,7 +50,17 @@ std::string run_skopeo(std::vector<std::string> arguments, const SkopeoOptions& 
   if (result.status.signal != 0) {
     throw base::Error(base::cat("skopeo was ended by signal ", result.status.signal));
   }
-  throw base::Error(skopeo_reason(result.err));
+  const std::string reason = skopeo_reason(result.err);
+  // EFBIG, the answer to RLIMIT_FSIZE, as Go words it.
+  if (reason.find("file too large") != std::string::npos) {
+    throw base::Error(
+        base::cat("it unpacks to more than ", options.max_file_bytes >> 20, " MiB, the limit"));
+  }
+  base::Error error(reason);
+  if (reason.find("no space left on device") != std::string::npos) {
+    error.set_hint("free some space in the data directory");
+  }
+  throw error;
 }
 
 }  // namespace

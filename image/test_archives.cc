@@ -1,11 +1,15 @@
 #include "image/test_archives.h"
 
+#include <fcntl.h>
+
 #include <array>
 #include <cstdio>
 #include <cstring>
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/fd.h"
+#include "base/process.h"
 
 namespace image::testing {
 namespace {
@@ -64,6 +68,16 @@ std::string make_config(const Layers& layers, const ArchiveOptions& options) {
                    "\"diff_ids\":[", layers.diff_ids, "]}}");
 }
 
+std::string gzip(const std::string& data) {
+  const base::Fd input = base::make_memfd("layer", 0);
+  base::write_all(input, data);
+  const base::Fd from_start = base::open_file(base::cat("/proc/self/fd/", input.get()), O_RDONLY);
+  base::SpawnOptions spawn;
+  spawn.argv = {"gzip", "-c"};
+  spawn.fds = {{from_start.get(), 0}};
+  return base::run_command_checked(std::move(spawn)).out;
+}
+
 std::string blob_name(const std::string& digest) {
   return "blobs/sha256/" + digest;
 }
@@ -80,7 +94,10 @@ std::string make_tar(const std::vector<TarEntry>& entries) {
   std::string tar;
   for (const TarEntry& entry : entries) {
     for (const auto& [text, type] : {std::pair(entry.name, 'L'), std::pair(entry.link, 'K')}) {
-      if (text.size() > 100) append_member(tar, {"././@LongLink", text + '\0', type});
+      if (text.size() > 100) {
+        TarEntry name{.name = "././@LongLink", .content = text + '\0', .type = type, .link = {}};
+        append_member(tar, name);
+      }
     }
     append_member(tar, entry);
   }
@@ -119,7 +136,8 @@ std::string make_docker_archive(const std::vector<std::string>& layers,
     const std::string name = described.digests[i] + ".tar";
     if (!names.empty()) names += ",";
     names += "\"" + name + "\"";
-    if (!options.layers_missing) entries.push_back(file(name, layers[i]));
+    if (options.layers_missing) continue;
+    entries.push_back(file(name, options.compressed ? gzip(layers[i]) : layers[i]));
   }
   const std::string config_name = base::sha256(config) + ".json";
   entries.push_back(file(config_name, config));

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 
 #include "base/error.h"
@@ -68,11 +69,23 @@ void fsync_directory(const std::string& path) {
   fsync_fd(base::open_file(path, O_RDONLY | O_DIRECTORY), path);
 }
 
+// A program that was killed while it filled the directory may have children that die a moment after
+// it: what they still make between emptying a folder and removing it is removed in the next turn.
+constexpr std::chrono::seconds kDyingWriters{5};
+
 void remove_quietly(const std::string& path) noexcept {
-  try {
-    base::remove_tree(path);
-  } catch (const std::exception& error) {
-    base::log_warn(error.what());
+  const auto deadline = std::chrono::steady_clock::now() + kDyingWriters;
+  for (;;) {
+    try {
+      base::remove_tree(path);
+      return;
+    } catch (const base::Error& error) {
+      if (error.errnum() == ENOTEMPTY && std::chrono::steady_clock::now() < deadline) continue;
+      base::log_warn(error.what());
+    } catch (const std::exception& error) {
+      base::log_warn(error.what());
+    }
+    return;
   }
 }
 
