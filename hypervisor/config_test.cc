@@ -5,7 +5,9 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/event_loop.h"
 #include "hypervisor/hypervisor.h"
+#include "hypervisor/qemu/qemu.h"
 
 namespace hypervisor {
 namespace {
@@ -81,6 +83,16 @@ TEST(MakeHypervisorTest, UnknownNameIsRefusedWithTheKnownOnes) {
     EXPECT_THAT(error.what(), HasSubstr("'bochs'"));
     EXPECT_THAT(error.hint(), HasSubstr("qemu"));
   }
+}
+
+TEST(QemuTest, MissingProgramIsNotUsableAndSaysWhatToInstall) {
+  const auto qemu = qemu::make_qemu({"no-such-qemu"});
+  const Capabilities can = qemu->probe();
+  EXPECT_FALSE(can.usable);
+  EXPECT_FALSE(can.tcg);
+  EXPECT_THAT(can.hint, HasSubstr("qemu-system-x86"));
+  base::EventLoop loop;
+  EXPECT_THROW(qemu->start(loop, {}, {}), base::Error);
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // One interface over the programs that run microVMs (VMMs): QEMU now, Firecracker beside it. Above
 // this folder nobody asks which one it is, only what it can do (Capabilities).
 //
-// Why Firecracker fits without a change here (docs/adr/hypervisor-interface.md has the table):
+// Why Firecracker fits without a change here (docs/adr/0006-hypervisor-interface.md has the table):
 // a machine is described once, before it starts, by values only, and nothing is added to it later
 // (Firecracker refuses every PUT after InstanceStart); pause and resume are requests of their own
 // (PATCH /vm); the balloon is told a target (PATCH /balloon); there is no call for a clean stop,

@@ -2,8 +2,10 @@
 // FCVM_TEST_KERNEL and FCVM_TEST_INITRAMFS; the guest's user space is test_guest.cc.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -380,14 +382,33 @@ TEST(QemuTest, VersionIsThatOfTheProgram) {
   EXPECT_THAT(make_qemu()->version(), ::testing::ContainsRegex("^[0-9]+\\.[0-9]+"));
 }
 
-TEST(QemuTest, MissingProgramIsNotUsableAndSaysWhatToInstall) {
-  const auto qemu = make_qemu({"no-such-qemu"});
-  const Capabilities can = qemu->probe();
-  EXPECT_FALSE(can.usable);
-  EXPECT_FALSE(can.tcg);
-  EXPECT_THAT(can.hint, HasSubstr("qemu-system-x86"));
-  base::EventLoop loop;
-  EXPECT_THROW(qemu->start(loop, {}, {}), base::Error);
+// A monitor that is killed takes its VMM along.
+TEST_F(QemuMachineTest, VmmDiesWithTheProcessThatStartedIt) {
+  base::Pipe pipe = base::make_pipe();
+  const pid_t starter = ::fork();
+  ASSERT_GE(starter, 0);
+  if (starter == 0) {
+    try {
+      base::EventLoop loop;
+      const auto machine = qemu_->start(loop, config_, {});
+      base::write_all(pipe.write, base::cat(machine->vmm_pid(), "\n"));
+      loop.run();
+    } catch (...) {
+    }
+    ::_exit(1);
+  }
+  pipe.write.reset();
+  std::string text;
+  char c = 0;
+  while (::read(pipe.read.get(), &c, 1) == 1 && c != '\n') text += c;
+  ASSERT_NE(text, "");
+  const auto vmm = base::identify_process(static_cast<pid_t>(std::stol(text)));
+  ASSERT_TRUE(vmm);
+  const base::Fd pidfd = base::open_process(*vmm);
+  ASSERT_TRUE(pidfd.valid());
+  ::kill(starter, SIGKILL);
+  EXPECT_EQ(::waitpid(starter, nullptr, 0), starter);
+  EXPECT_TRUE(base::wait_for(pidfd.get(), POLLIN, kSoon)) << "the VMM is an orphan";
 }
 
 }  // namespace

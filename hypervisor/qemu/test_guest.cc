@@ -115,12 +115,6 @@ std::string run(const std::string& command) {
     base::write_all(disk, std::string(4096, 'w'));
     return "written";
   }
-  if (command == "flood_console") {
-    const base::Fd console = base::open_file("/dev/ttyS0", O_WRONLY);
-    const std::string line(1023, '#');
-    for (int i = 0; i < 64; ++i) base::write_all(console, line + "\n");
-    return "done";
-  }
   if (command == "poweroff" || command == "reset" || command == "panic") return "bye";
   return "unknown command";
 }
