@@ -19,19 +19,6 @@ using nlohmann::json;
 using testing::PodmanOracle;
 using testing::PrivateMounts;
 
-void remove_unavailable_capabilities(json& capabilities) {
-  const std::vector<std::string> host = testing::host_bounding_set();
-  for (auto& [set, names] : capabilities.items()) {
-    json kept = json::array();
-    for (const json& name : names) {
-      if (std::find(host.begin(), host.end(), name.get<std::string>()) != host.end()) {
-        kept.push_back(name);
-      }
-    }
-    names = std::move(kept);
-  }
-}
-
 std::string base_name(const std::string& path) {
   const std::string name = path.substr(path.rfind('/') + 1);
   return name == ".containerenv" ? name.substr(1) : name;
@@ -71,7 +58,7 @@ json normalized(json config) {
   if (process.contains("rlimits")) {
     std::sort(process["rlimits"].begin(), process["rlimits"].end());
   }
-  remove_unavailable_capabilities(process.at("capabilities"));
+  testing::remove_unavailable_capabilities(process.at("capabilities"));
   for (auto it = process["capabilities"].begin(); it != process["capabilities"].end();) {
     it = it->empty() ? process["capabilities"].erase(it) : std::next(it);
   }
@@ -321,7 +308,7 @@ TEST_F(BundleVsPodman, ExecInheritsTheSame) {
           env[entry.substr(0, entry.find('='))] = entry;
         }
         (*process)["env"] = env;
-        remove_unavailable_capabilities((*process)["capabilities"]);
+        testing::remove_unavailable_capabilities((*process)["capabilities"]);
         std::sort((*process)["rlimits"].begin(), (*process)["rlimits"].end());
       }
       EXPECT_EQ(differences(podman, ours), "");

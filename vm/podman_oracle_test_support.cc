@@ -6,6 +6,8 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <filesystem>
 #include <stdexcept>
 
@@ -292,6 +294,19 @@ std::vector<std::string> host_bounding_set() {
     }
   }
   return out;
+}
+
+void remove_unavailable_capabilities(json& capabilities) {
+  const std::vector<std::string> host = host_bounding_set();
+  for (auto& [set, names] : capabilities.items()) {
+    json kept = json::array();
+    for (const json& name : names) {
+      if (std::find(host.begin(), host.end(), name.get<std::string>()) != host.end()) {
+        kept.push_back(name);
+      }
+    }
+    names = std::move(kept);
+  }
 }
 
 GuestFacts comparable_facts(const std::string& container_id) {

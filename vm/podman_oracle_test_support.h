@@ -68,5 +68,7 @@ GuestFacts comparable_facts(const std::string& container_id);
 
 // The capabilities this host can give: podman drops the others.
 std::vector<std::string> host_bounding_set();
+// Takes the others out of every set of an OCI capabilities object.
+void remove_unavailable_capabilities(nlohmann::json& capabilities);
 
 }  // namespace vm::testing
