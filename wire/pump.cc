@@ -134,6 +134,7 @@ struct StreamPump::State : std::enable_shared_from_this<State> {
   bool source_done = false;
   bool sink_eof = false;  // the peer has written all
   bool sink_done = false;
+  bool sink_lost = false;
   std::optional<std::size_t> drain_left;  // finish_source() was called: bytes still to read
   std::optional<ResetReason> reset;       // heard, to be told once the sink has what came before
 };
@@ -264,6 +265,7 @@ std::size_t StreamPump::State::write_some(std::string_view data) {
       base::log_warn(base::Error(errno, "writing input of a process").what());
     }
     sink.close();
+    sink_lost = true;
   }
   return data.size();
 }
@@ -316,10 +318,13 @@ void StreamPump::State::end_sink() {
 }
 
 void StreamPump::State::on_reset(ResetReason why) {
+  const auto self = shared_from_this();
   reset = why;
+  const bool abandoned = source.valid() && !source_done;
   source_stopped = true;
   source_watch.reset();
   source.close();
+  if (abandoned) tell(&Handler::on_source_abandoned);
   settle_sink();
 }
 
@@ -355,11 +360,19 @@ void StreamPump::finish_source() {
   });
 }
 
+void StreamPump::close_sink() {
+  state_->sink_eof = true;
+  state_->settle_sink();
+}
+
 bool StreamPump::source_done() const {
   return state_->source_done;
 }
 bool StreamPump::sink_done() const {
   return state_->sink_done;
+}
+bool StreamPump::sink_lost() const {
+  return state_->sink_lost;
 }
 
 }  // namespace wire

@@ -16,15 +16,18 @@ namespace wire {
 //
 // Shared descriptors (the CLI's stdin and stdout belong to the shell too) must not be switched to
 // O_NONBLOCK, which is a property of the open file: pass `owned = false` and the pump polls before
-// each bounded read or write instead.
+// each bounded read or write instead. The numbers passed are closed all the same: duplicate first.
+//
+// Callbacks come from the event loop and may destroy the pump. The program has to ignore SIGPIPE.
 class StreamPump {
  public:
   struct Options {
-    base::Fd source;  // bytes read here go to the stream; may be invalid
-    base::Fd sink;    // bytes of the stream go here; may be invalid: then they are consumed and lost
+    base::Fd source;  // bytes read here go to the stream; an invalid one is at its end at once
+    base::Fd sink;  // bytes of the stream go here; may be invalid: then they are consumed and lost
     bool owned = true;
     // Sees what was read from `source` before it is sent; returns how many bytes to send (fewer:
-    // the rest is dropped and reading stops, as for a detach sequence).
+    // the rest is dropped and reading stops, as for a detach sequence; the stream is not ended, and
+    // on_source_done does not come).
     std::function<std::size_t(std::string_view)> filter;
     // A pty reports EIO instead of end of file when its last user has gone.
     bool eio_is_eof = false;
@@ -35,7 +38,9 @@ class StreamPump {
     std::function<void()> on_source_done;
     // The peer's data is all in `sink` (which was closed), or sink's reader has gone.
     std::function<void()> on_sink_done;
-    // The stream was reset; nothing moves any more.
+    // The stream was reset before `source` was at its end; at once, while on_reset comes last.
+    std::function<void()> on_source_abandoned;
+    // The stream was reset; nothing moves any more. What arrived before has been written to `sink`.
     std::function<void(ResetReason)> on_reset;
   };
 
@@ -46,10 +51,16 @@ class StreamPump {
   StreamPump& operator=(const StreamPump&) = delete;
 
   // Reads what is left in `source` now, hands it over and finishes (used when the process that
-  // wrote it has ended but a grandchild keeps the pipe open).
+  // wrote it has ended but a grandchild keeps the pipe open). on_source_done follows from the loop,
+  // once the peer has granted credit for all of it.
   void finish_source();
+  // Closes `sink` after what is on its way there, as if the peer had finished; what comes later is
+  // consumed and lost.
+  void close_sink();
   bool source_done() const;
   bool sink_done() const;
+  // The sink failed or its reader went away before it had everything.
+  bool sink_lost() const;
 
  private:
   struct State;
@@ -57,8 +68,9 @@ class StreamPump {
 };
 
 // Joins two streams both ways: data, end, credit (a byte is consumed on one side only when the other
-// side took it, so flow control is end to end) and reset. `tap_to_b` and `tap_to_a`, where set, see
-// the bytes on their way (the monitor's log). Ends itself; on_done is its last call.
+// side took it, so flow control is end to end) and reset, which follows the data that came before
+// it. `a_to_b` and `b_to_a`, where set, see the bytes on their way (the monitor's log). Ends itself;
+// on_done is its last call and may destroy the relay.
 class StreamRelay {
  public:
   using Tap = std::function<void(std::string_view)>;
