@@ -19,6 +19,9 @@ constexpr std::size_t kMaxModules = 128;
 constexpr std::size_t kMaxDisks = 64;
 constexpr std::size_t kMaxFiles = 256;
 constexpr std::size_t kMaxLayers = 500;  // overlayfs takes no more (fs/overlayfs/super.c)
+constexpr std::size_t kMaxRootEdits = 4096;
+constexpr std::size_t kMaxSysctls = 256;
+constexpr std::size_t kMaxSysctlBytes = 4096;
 constexpr std::size_t kMaxEventBytes = 64 * 1024;
 constexpr std::size_t kMaxEventTextBytes = 16 * 1024;
 // A message has to hold it.
@@ -28,6 +31,14 @@ constexpr std::pair<std::string_view, BootEvent::Kind> kEventKinds[] = {
     {"progress", BootEvent::Kind::kProgress},
     {"ready", BootEvent::Kind::kReady},
     {"failed", BootEvent::Kind::kFailed},
+};
+
+constexpr std::pair<std::string_view, PlanRootEdit::Kind> kEditKinds[] = {
+    {"make_directory", PlanRootEdit::Kind::kMakeDirectory},
+    {"require_directory", PlanRootEdit::Kind::kRequireDirectory},
+    {"append", PlanRootEdit::Kind::kAppend},
+    {"symlink", PlanRootEdit::Kind::kSymlink},
+    {"bind", PlanRootEdit::Kind::kBind},
 };
 
 bool is_name(std::string_view text) {
@@ -96,12 +107,52 @@ PlanOverlay parse_overlay(const detail::JsonFields& fields) {
   return overlay;
 }
 
+json to_value(const PlanRootEdit& edit) {
+  return {{"kind", detail::word_of(edit.kind, kEditKinds)},
+          {"path", edit.path},
+          {"text", detail::encode_base64(edit.text)},
+          {"mode", edit.mode},
+          {"uid", edit.uid},
+          {"gid", edit.gid}};
+}
+
+PlanRootEdit parse_root_edit(const json& value) {
+  const detail::JsonFields fields(value, "boot plan: root edit");
+  PlanRootEdit edit;
+  edit.kind = fields.one_of("kind", kEditKinds);
+  // An image may name it with "..": it is resolved inside the container's root.
+  edit.path = fields.text("path", detail::kMaxPathBytes);
+  if (!edit.path.starts_with('/')) fields.fail("path", "is not absolute");
+  edit.text = fields.base64("text", kMaxContentBytes);
+  const bool is_path = edit.kind == PlanRootEdit::Kind::kBind;
+  if (is_path && (edit.text.size() > detail::kMaxPathBytes || !detail::is_plain_path(edit.text) ||
+                  edit.text.find('\0') != std::string::npos)) {
+    fields.fail("text", "is not an absolute path without '..'");
+  }
+  edit.mode = fields.number<std::uint32_t>("mode", 0, 07777);
+  edit.uid = fields.number<std::uint32_t>("uid");
+  edit.gid = fields.number<std::uint32_t>("gid");
+  return edit;
+}
+
+std::map<std::string, std::string> parse_sysctls(const detail::JsonFields& fields) {
+  std::map<std::string, std::string> sysctls;
+  for (const auto& element : fields.array("sysctls", kMaxSysctls)) {
+    const detail::JsonFields entry(element, "boot plan: sysctl");
+    sysctls[name_field(entry, "name", kMaxNameBytes)] = entry.text("value", kMaxSysctlBytes);
+  }
+  return sysctls;
+}
+
 PlanContainer parse_container(const detail::JsonFields& fields) {
   PlanContainer container;
   container.id = name_field(fields, "id", kMaxNameBytes, true);
   container.bundle = fields.path("bundle", true);
   container.config_json = fields.text("config", kMaxContentBytes);
   container.root = parse_overlay(fields.object("root"));
+  for (const auto& edit : fields.array("root_edits", kMaxRootEdits)) {
+    container.root_edits.push_back(parse_root_edit(edit));
+  }
   return container;
 }
 
@@ -140,6 +191,12 @@ std::string to_json(const BootPlan& plan) {
                      {"content", detail::encode_base64(file.content)},
                      {"mode", file.mode}});
   }
+  json sysctls = json::array();
+  for (const auto& [name, setting] : plan.sysctls) {
+    sysctls.push_back({{"name", name}, {"value", setting}});
+  }
+  json edits = json::array();
+  for (const auto& edit : plan.container.root_edits) edits.push_back(to_value(edit));
   return detail::dump(json{
       {"version", BootPlan::kVersion},
       {"host_name", plan.host_name},
@@ -151,11 +208,13 @@ std::string to_json(const BootPlan& plan) {
       {"modules", plan.modules},
       {"disks", std::move(disks)},
       {"files", std::move(files)},
+      {"sysctls", std::move(sysctls)},
       {"container",
        {{"id", plan.container.id},
         {"bundle", plan.container.bundle},
         {"config", plan.container.config_json},
-        {"root", to_value(plan.container.root)}}},
+        {"root", to_value(plan.container.root)},
+        {"root_edits", std::move(edits)}}},
       {"log_level", plan.log_level},
   });
 }
@@ -178,6 +237,7 @@ BootPlan parse_boot_plan(std::string_view text) {
   plan.modules = name_list(fields, "modules");
   for (const auto& disk : fields.array("disks", kMaxDisks)) plan.disks.push_back(parse_disk(disk));
   for (const auto& file : fields.array("files", kMaxFiles)) plan.files.push_back(parse_file(file));
+  plan.sysctls = parse_sysctls(fields);
   plan.container = parse_container(fields.object("container"));
   plan.log_level = name_field(fields, "log_level", kMaxNameBytes);
   return plan;

@@ -52,8 +52,8 @@ struct PlanRootEdit {
 
 struct PlanContainer {
   std::string id;
-  std::string bundle;         // folder in the guest that gets config.json
-  std::string config_json;    // OCI runtime configuration
+  std::string bundle;       // folder in the guest that gets config.json
+  std::string config_json;  // OCI runtime configuration
   PlanOverlay root;
   std::vector<PlanRootEdit> root_edits;
 };
@@ -83,9 +83,9 @@ BootPlan parse_boot_plan(std::string_view json);
 struct BootEvent {
   enum class Kind { kProgress, kReady, kFailed };
   Kind kind = Kind::kProgress;
-  std::string step;                   // kProgress: what has just been finished; kFailed: what failed
-  std::int64_t since_start_us = 0;    // guest CLOCK_MONOTONIC
-  std::string message;                // kFailed: why
+  std::string step;                 // kProgress: what has just been finished; kFailed: what failed
+  std::int64_t since_start_us = 0;  // guest CLOCK_MONOTONIC
+  std::string message;              // kFailed: why
 };
 std::string to_json(const BootEvent& event);
 BootEvent parse_boot_event(std::string_view json);

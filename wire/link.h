@@ -11,27 +11,32 @@ namespace wire {
 
 // Why a stream ended before both sides had finished it. The numbers are on the wire.
 enum class ResetReason : std::uint32_t {
-  kCancelled = 1,   // the peer has no use for it any more
-  kNoService = 2,   // nobody serves what was asked for
-  kRefused = 3,     // too many streams, or not now
-  kProtocol = 4,    // the peer broke a rule on this stream (overran its credit, bad message)
-  kLinkDown = 5,    // local only: the link is gone
+  kCancelled = 1,  // the peer has no use for it any more
+  kNoService = 2,  // nobody serves what was asked for
+  kRefused = 3,    // too many streams, or not now
+  kProtocol = 4,   // the peer broke a rule on this stream (overran its credit, bad message)
+  kLinkDown = 5,   // local only: the link is gone
 };
 const char* to_string(ResetReason reason);
 
 // A bidirectional byte stream with half-close and flow control, inside a Link. Belongs to the
-// link's event loop thread. Destroying it resets it unless both directions are finished. It may
-// outlive its link: then every call does nothing.
+// link's event loop thread. Destroying it resets it unless both directions are finished; after
+// shutdown_write() the reset follows what was written, which therefore still arrives. It may outlive
+// its link: then every call does nothing.
 class Stream {
  public:
+  // A std::exception that leaves a callback is logged and costs the stream (kProtocol), so that a
+  // parser may throw at what the peer sent.
   struct Handler {
-    // `data` is valid during the call only. Whoever takes it owes consume() for each byte once the
+    // Without it what comes is consumed and lost. `data` is valid during the call only. Whoever takes it owes consume() for each byte once the
     // byte has really gone somewhere; until then it counts against the peer's credit, which bounds
     // what a receiver must hold at kStreamWindowBytes.
     std::function<void(std::string_view data)> on_data;
     std::function<void()> on_eof;       // the peer writes no more; comes after its last data
     std::function<void()> on_writable;  // writable() has become greater than 0
-    std::function<void(ResetReason)> on_reset;  // the last call; also when the link goes down
+    // The last call; also when the link goes down and, from the event loop, after reset() of one's
+    // own. The handler is destroyed after it.
+    std::function<void(ResetReason)> on_reset;
   };
 
   virtual ~Stream() = default;
@@ -41,7 +46,7 @@ class Stream {
 
   // How many bytes write() takes now.
   virtual std::size_t writable() const = 0;
-  // `data` must not be longer than writable(); it is copied.
+  // `data` must not be longer than writable() (std::length_error); it is copied.
   virtual void write(std::string_view data) = 0;
   // No more writes from this side; data written before still arrives.
   virtual void shutdown_write() = 0;
@@ -53,7 +58,7 @@ class Stream {
 
 // What a receiver grants a sender at the start of a stream, and the most it must ever hold.
 inline constexpr std::size_t kStreamWindowBytes = 256 * 1024;
-// Names of services and their argument are short identifiers.
+// Names of services and their argument are short identifiers: printable ASCII without spaces.
 inline constexpr std::size_t kMaxServiceBytes = 32;
 inline constexpr std::size_t kMaxArgumentBytes = 128;
 
@@ -64,7 +69,8 @@ class Link {
   struct Handler {
     // The peer has said hello with a version we speak.
     std::function<void()> on_ready;
-    // The peer opened a stream. Destroying `stream` refuses it.
+    // The peer opened a stream. Destroying `stream` inside the call refuses it. Without this
+    // callback every stream is answered with kNoService.
     std::function<void(std::unique_ptr<Stream> stream, std::string service, std::string argument)>
         on_stream;
     // The link is gone: end of file, I/O error or a peer that broke the framing. The last call; all
@@ -75,7 +81,8 @@ class Link {
   virtual ~Link() = default;
   virtual void set_handler(Handler handler) = 0;
   // Streams may be opened and written before on_ready; bytes wait until the peer is there. Returns a
-  // stream that is reset from the event loop when the link is down or has too many streams.
+  // stream that is reset from the event loop when the link is down or has too many streams. Throws
+  // base::Error for a service or argument that is not an identifier.
   virtual std::unique_ptr<Stream> open(std::string_view service, std::string_view argument) = 0;
   virtual bool ready() const = 0;
 };

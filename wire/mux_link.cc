@@ -130,7 +130,8 @@ std::unique_ptr<Stream> MuxCore::open(std::string_view service, std::string_view
   const std::string request = encode_open({std::string(service), std::string(argument)});
   const bool full = *live_here_ >= options_.max_streams || next_id_ > ~std::uint32_t{0} - 2;
   if (down_ || full) {
-    auto stream = std::make_shared<MuxStream>(weak_from_this(), 0, live_here_);
+    auto stream =
+        std::make_shared<MuxStream>(weak_from_this(), 0, std::make_shared<std::size_t>(0));
     stream->reset_later(down_ ? ResetReason::kLinkDown : ResetReason::kRefused);
     return std::make_unique<StreamHandle>(std::move(stream));
   }

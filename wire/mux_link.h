@@ -23,7 +23,13 @@ struct MuxOptions {
 // Frames over one byte stream (wire/frame.h): streams with credits, served round robin, so that one
 // stalled stream never holds up another. `fd` is made non-blocking. What the peer can make us hold
 // is bounded: kStreamWindowBytes a stream, a bounded queue of control frames (reading pauses while
-// the peer does not take our answers).
+// the peer does not take our answers). A peer that breaks a rule of one stream loses that stream; one
+// that breaks the framing loses the link.
+//
+// `fd` is a stream socket or a character device. On a device an end of file (or EIO) before the first
+// byte means that the other end is not connected yet (a virtio-serial port whose host side is closed
+// reads so and polls as hung up); the link waits for it without spinning. After the first byte it
+// means, as on a socket, that the link is down.
 std::unique_ptr<Link> make_mux_link(base::EventLoop& loop, base::Fd fd, MuxOptions options);
 
 }  // namespace wire

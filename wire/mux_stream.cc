@@ -54,7 +54,10 @@ void MuxStream::call(Member member, const Args&... args) {
     ((*keep).*member)(args...);
   } catch (const std::exception& error) {
     // Whatever the peer sent to provoke this, it must not end the program's event loop.
-    base::log_warn(base::cat("stream ", id_, ": ", error.what()));
+    const auto link = link_.lock();
+    if (link && link->may_complain()) {
+      base::log_warn(base::cat("stream ", id_, ": ", error.what()));
+    }
     reset_by_owner(ResetReason::kProtocol);
   }
 }

@@ -23,10 +23,11 @@ struct ProcessStart {
   };
   Kind kind = Kind::kExec;
   bool tty = false;
-  bool use_stdin = false;  // false: the process reads /dev/null, the stdio stream only brings stdout
+  bool use_stdin =
+      false;  // false: the process reads /dev/null, the stdio stream only brings stdout
   bool use_stdout = true;
   bool use_stderr = true;
-  bool detach = false;  // kExec, kGuest: no stdio streams; report kStarted, then finish
+  bool detach = false;     // kExec, kGuest: no stdio streams; report kStarted, then finish
   std::uint16_t rows = 0;  // of the tty; 0: unknown
   std::uint16_t columns = 0;
   std::string process_json;  // kExec, kGuest: an OCI process object
@@ -55,9 +56,9 @@ struct ProcessEvent {
     kFailed,  // it never ran
   };
   Kind kind = Kind::kStarted;
-  int pid = 0;          // kStarted: in the guest's own pid namespace
-  int code = 0;         // kExited: exit code; kFailed: 125, 126 or 127
-  int signal = 0;       // kExited: the signal that ended it, or 0
+  int pid = 0;     // kStarted: in the guest's own pid namespace
+  int code = 0;    // kExited: exit code; kFailed: 125, 126 or 127
+  int signal = 0;  // kExited: the signal that ended it, or 0
   bool oom_killed = false;
   std::string message;  // kFailed
 };

@@ -112,6 +112,8 @@ class MuxCore : public std::enable_shared_from_this<MuxCore> {
 
   // For MuxStream.
   base::EventLoop& loop() { return loop_; }
+  // False when the peer has filled the log enough.
+  bool may_complain() { return complaints_++ < kMaxComplaints; }
   bool is_ready() const { return ready_; }
   void output_waits(const std::shared_ptr<MuxStream>& stream);
   void send_credit(std::uint32_t id, std::uint32_t bytes);
@@ -187,6 +189,8 @@ class MuxCore : public std::enable_shared_from_this<MuxCore> {
   int corked_ = 0;
   bool want_out_ = false;
   bool write_failed_ = false;
+  static constexpr std::uint64_t kMaxComplaints = 20;
+  std::uint64_t complaints_ = 0;
 };
 
 }  // namespace wire::detail
