@@ -85,9 +85,7 @@ function(fcvm_test name)
                                         GTest::gmock GTest::gtest_main)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
 
-  # gtest_discover_tests hands PROPERTIES through a generated script: a list needs escaping twice.
-  string(REPLACE ";" "\\\\;" labels "${arg_LABELS}")
-  set(properties LABELS "${labels}")
+  set(properties "")
   if(arg_TIMEOUT)
     list(APPEND properties TIMEOUT ${arg_TIMEOUT})
   elseif("vm" IN_LIST arg_LABELS)
@@ -108,6 +106,13 @@ function(fcvm_test name)
   endif()
   gtest_discover_tests(${name} DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 30
                        PROPERTIES ${properties})
+  # A list does not survive the discovery script: labels are set by a script that ctest runs after it.
+  set(script "${CMAKE_CURRENT_BINARY_DIR}/${name}_labels.cmake")
+  file(WRITE "${script}"
+       "if(${name}_TESTS)\n"
+       "  set_tests_properties(\${${name}_TESTS} PROPERTIES LABELS \"${arg_LABELS}\")\n"
+       "endif()\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES "${script}")
 endfunction()
 
 function(fcvm_fuzzer name)
