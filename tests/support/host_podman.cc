@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <stdexcept>
 
 namespace tests {
 namespace {
@@ -37,11 +38,42 @@ std::vector<std::string> host_podman() {
   return command;
 }
 
-std::vector<std::string> host_podman_run() {
-  std::vector<std::string> command = host_podman();
-  command.insert(command.end(), {"run", "--ulimit", limit_option("nofile", RLIMIT_NOFILE),
-                                 "--ulimit", limit_option("nproc", RLIMIT_NPROC)});
-  return command;
+std::vector<std::string> host_podman_run_options() {
+  return {"--ulimit", limit_option("nofile", RLIMIT_NOFILE), "--ulimit",
+          limit_option("nproc", RLIMIT_NPROC)};
+}
+
+HostPodman::HostPodman(const std::string& image) {
+  Command command;
+  command.argv = argv({"pull", "--quiet", image});
+  const Outcome outcome = tests::run(std::move(command));
+  if (outcome.status != 0) {
+    throw std::runtime_error("podman pull " + image + ": " + outcome.err);
+  }
+  image_id_ = outcome.out.substr(0, outcome.out.find('\n'));
+}
+
+std::vector<std::string> HostPodman::argv(const std::vector<std::string>& args) const {
+  std::vector<std::string> argv = host_podman();
+  // vfs: overlay leaves a mount behind on its storage.
+  argv.insert(argv.end(),
+              {"--root", storage_ / "root", "--runroot", storage_ / "run", "--tmpdir",
+               storage_ / "tmp", "--storage-driver", "vfs", "--events-backend", "none"});
+  argv.insert(argv.end(), args.begin(), args.end());
+  return argv;
+}
+
+Outcome HostPodman::run(const std::vector<std::string>& flags,
+                        const std::vector<std::string>& command,
+                        std::optional<std::string> input) const {
+  std::vector<std::string> args = {"run", "--rm", "--network", "none"};
+  for (const auto& more : {host_podman_run_options(), flags, {image_id_}, command}) {
+    args.insert(args.end(), more.begin(), more.end());
+  }
+  Command run;
+  run.argv = argv(args);
+  run.input = std::move(input);
+  return tests::run(std::move(run));
 }
 
 }  // namespace tests

@@ -125,7 +125,12 @@ std::set<int> self_and_ancestors(const std::map<int, Process>& processes) {
 bool has_tag(int pid, const std::string& tag) {
   const std::string environment =
       read_or_empty(fs::path("/proc") / std::to_string(pid) / "environ");
-  return environment.find(std::string(kTagVariable) + "=" + tag) != std::string::npos;
+  const auto variable = environment.find(std::string(kTagVariable) + "=");
+  if (variable == std::string::npos) {
+    return false;
+  }
+  const auto end = environment.find('\0', variable);
+  return environment.substr(variable, end - variable).find(tag) != std::string::npos;
 }
 
 std::vector<std::string> open_files(int pid) {
@@ -165,13 +170,21 @@ std::vector<Mount> mounts_naming(const fs::path& mountinfo, const std::string& d
 LeakCheck::LeakCheck(fs::path directory)
     : directory_(fs::absolute(directory.empty() ? data_dir() : std::move(directory))) {
   static std::atomic<int> counter = 0;
-  tag_ = std::to_string(::getpid()) + "." + std::to_string(++counter) + ".";
-  ::setenv(kTagVariable, tag_.c_str(), 1);
+  tag_ = "." + std::to_string(::getpid()) + "." + std::to_string(++counter) + ".";
+  if (const char* outer = std::getenv(kTagVariable)) {
+    outer_tag_ = outer;
+  }
+  // A check within a check: its processes belong to both.
+  ::setenv(kTagVariable, (outer_tag_ + tag_).c_str(), 1);
   before_ = take();
 }
 
 LeakCheck::~LeakCheck() {
-  ::unsetenv(kTagVariable);
+  if (outer_tag_.empty()) {
+    ::unsetenv(kTagVariable);
+  } else {
+    ::setenv(kTagVariable, outer_tag_.c_str(), 1);
+  }
 }
 
 LeakCheck::Snapshot LeakCheck::take() const {

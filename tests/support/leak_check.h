@@ -47,6 +47,7 @@ class LeakCheck {
 
   std::filesystem::path directory_;
   std::string tag_;
+  std::string outer_tag_;  // of the check around this one
   Snapshot before_;
 };
 

@@ -1,0 +1,154 @@
+// What the other commands say of a VM and do to it: ls, inspect, wait, stop, kill, rm, version.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tests/support/fcvm.h"
+
+namespace tests {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+std::string json_of(const std::string& name) {
+  const Outcome outcome = fcvm({"ls", "-a", "--json"});
+  const auto list = nlohmann::json::parse(outcome.out, nullptr, false);
+  if (!list.is_array()) {
+    return "no JSON array: " + outcome.out;
+  }
+  for (const auto& vm : list) {
+    if (vm.value("name", "") == name) {
+      return vm.dump();
+    }
+  }
+  return "";
+}
+
+TEST(LifecycleTest, ARunningVmIsListedStoppedAndRemoved) {
+  const Vm vm;
+  EXPECT_THAT(fcvm({"ls"}).out, HasSubstr(vm.name()));
+  EXPECT_THAT(fcvm({"ls"}).out, StartsWith("NAME"));
+  EXPECT_THAT(fcvm({"ps"}).out, HasSubstr(vm.name()));
+  EXPECT_THAT(fcvm({"ls", "-q"}).out, HasSubstr(vm.id().substr(0, 12)));
+  EXPECT_THAT(fcvm({"ls", "--filter", "name=" + vm.name()}).out, HasSubstr(vm.name()));
+  EXPECT_THAT(fcvm({"ls", "--filter", "name=no-such-name"}).out, Not(HasSubstr(vm.name())));
+  EXPECT_THAT(json_of(vm.name()), HasSubstr("\"status\":\"running\""));
+
+  const auto document = nlohmann::json::parse(fcvm({"inspect", vm.name()}).out, nullptr, false);
+  EXPECT_FALSE(document.is_discarded());
+  EXPECT_EQ(inspect(vm.name(), "/State/Running"), "true");
+
+  const std::string monitor = inspect(vm.name(), "/State/MonitorPid");
+  EXPECT_EQ(inspect(monitor, "/Name"), vm.name()) << "a VM may be named by its monitor's pid";
+
+  const Outcome refused = fcvm({"rm", vm.name()});
+  EXPECT_EQ(refused.status, 125) << refused;
+  EXPECT_THAT(refused.err, HasSubstr("running"));
+
+  const Outcome stopped = fcvm({"stop", vm.name()});
+  EXPECT_EQ(stopped.status, 0) << stopped;
+  EXPECT_EQ(stopped.out, vm.name() + "\n");
+  EXPECT_EQ(inspect(vm.name(), "/State/Status"), "exited");
+  EXPECT_EQ(inspect(vm.name(), "/State/ExitCode"), "0");
+  EXPECT_THAT(fcvm({"ls"}).out, Not(HasSubstr(vm.name())));
+  EXPECT_THAT(fcvm({"ls", "-a"}).out, HasSubstr(vm.name()));
+  EXPECT_EQ(fcvm({"stop", vm.name()}).status, 0) << "stopping a stopped one is no error";
+
+  const Outcome exec = vm.exec({"true"});
+  EXPECT_EQ(exec.status, 125) << exec;
+  EXPECT_THAT(exec.err, HasSubstr("exited"));
+  EXPECT_EQ(fcvm({"wait", vm.name()}).out, "0\n");
+
+  const Outcome removed = fcvm({"rm", vm.name()});
+  EXPECT_EQ(removed.status, 0) << removed;
+  EXPECT_EQ(removed.out, vm.name() + "\n");
+  EXPECT_THAT(fcvm({"ls", "-a"}).out, Not(HasSubstr(vm.name())));
+  EXPECT_EQ(fcvm({"inspect", vm.name()}).status, 125);
+}
+
+TEST(LifecycleTest, StopKillsWhatIgnoresItsSignalInTime) {
+  const Vm vm({}, {"sleep", "1000"});
+  const auto begin = std::chrono::steady_clock::now();
+  const Outcome outcome = fcvm({"stop", "-t", "1", vm.name()});
+  const auto took = std::chrono::steady_clock::now() - begin;
+  EXPECT_EQ(outcome.status, 0) << outcome;
+  EXPECT_GE(took, std::chrono::seconds(1));
+  EXPECT_LT(took, std::chrono::seconds(30));
+  EXPECT_EQ(inspect(vm.name(), "/State/ExitCode"), std::to_string(128 + SIGKILL));
+}
+
+TEST(LifecycleTest, InitPassesTheStopSignalOn) {
+  const Vm vm({"--init"}, {"sleep", "1000"});
+  EXPECT_EQ(fcvm({"stop", "-t", "60", vm.name()}).status, 0);
+  EXPECT_EQ(inspect(vm.name(), "/State/ExitCode"), std::to_string(128 + SIGTERM));
+}
+
+TEST(LifecycleTest, OwnStopSignalIsSent) {
+  const Vm vm({"--stop-signal", "SIGUSR2"},
+              {"sh", "-c", "trap 'exit 21' USR2; while :; do sleep 1000 & wait $!; done"});
+  EXPECT_EQ(fcvm({"stop", "-t", "60", vm.name()}).status, 0);
+  EXPECT_EQ(fcvm({"wait", vm.name()}).out, "21\n");
+}
+
+TEST(LifecycleTest, WaitReturnsTheStatusWhenTheContainerEnds) {
+  const Vm vm({}, {"sh", "-c", "trap 'exit 33' TERM; while :; do sleep 1000 & wait $!; done"});
+  Process wait(fcvm_command({"wait", vm.name()}));
+  EXPECT_FALSE(wait.wait_for_out("\n", std::chrono::milliseconds(300)));
+  EXPECT_EQ(fcvm({"kill", "-s", "TERM", vm.name()}).status, 0);
+  const Outcome outcome = wait.wait();
+  EXPECT_EQ(outcome.out, "33\n") << outcome;
+  EXPECT_EQ(outcome.status, 0);
+}
+
+TEST(LifecycleTest, KillWithoutASignalKills) {
+  const Vm vm;
+  EXPECT_EQ(fcvm({"kill", vm.name()}).status, 0);
+  EXPECT_EQ(fcvm({"wait", vm.name()}).out, std::to_string(128 + SIGKILL) + "\n");
+  const Outcome again = fcvm({"kill", vm.name()});
+  EXPECT_EQ(again.status, 125) << again;
+}
+
+TEST(LifecycleTest, NameOfAnotherVmIsRefusedUntilThatIsGone) {
+  const LeakCheck before;
+  const std::string name = unique_name("name");
+  const RemoveAtEnd remove(name);
+  ASSERT_EQ(fcvm(run_args({"--name", name}, {"sh", "-c", "exit 2"})).status, 2);
+  const LeakCheck taken;
+  const Outcome outcome = fcvm(run_args({"--rm", "--name", name}, {"true"}));
+  EXPECT_EQ(outcome.status, 125) << outcome;
+  EXPECT_THAT(outcome.err, HasSubstr(name));
+  EXPECT_EQ(taken.diff(), "");
+  EXPECT_EQ(inspect(name, "/State/ExitCode"), "2");
+  EXPECT_EQ(fcvm({"rm", name}).status, 0);
+  EXPECT_EQ(before.diff(), "");
+}
+
+TEST(LifecycleTest, ForceRemovesARunningVmAndNamesSeveral) {
+  const Vm one;
+  const Vm two;
+  const Outcome outcome = fcvm({"rm", "-f", "-t", "0", one.name(), two.name()});
+  EXPECT_EQ(outcome.status, 0) << outcome;
+  EXPECT_EQ(outcome.out, one.name() + "\n" + two.name() + "\n");
+  EXPECT_EQ(fcvm({"inspect", one.name()}).status, 125);
+  EXPECT_EQ(fcvm({"inspect", two.name()}).status, 125);
+}
+
+TEST(LifecycleTest, VersionIsPrintedAsTextAndAsJson) {
+  const Outcome text = fcvm({"version"});
+  EXPECT_EQ(text.status, 0);
+  EXPECT_NE(text.out, "");
+  const Outcome json = fcvm({"version", "--json"});
+  EXPECT_EQ(json.status, 0);
+  const auto document = nlohmann::json::parse(json.out, nullptr, false);
+  ASSERT_TRUE(document.is_object()) << json;
+  EXPECT_THAT(text.out, HasSubstr(document.value("version", "missing")));
+}
+
+}  // namespace
+}  // namespace tests
