@@ -160,17 +160,19 @@ void EventLoop::run_once(std::chrono::milliseconds limit) {
                              timeout_ms(limit));
   if (n < 0 && errno != EINTR) throw_errno("waiting for events");
   for (int i = 0; i < n; ++i) {
-    const auto& event = events[static_cast<std::size_t>(i)];
-    if (event.data.u64 == kWakeId) {
+    // Copies: epoll_event is packed, so a reference into it may be misaligned.
+    const std::uint64_t id = events[static_cast<std::size_t>(i)].data.u64;
+    const std::uint32_t ready_events = events[static_cast<std::size_t>(i)].events;
+    if (id == kWakeId) {
       std::uint64_t count = 0;
       [[maybe_unused]] const ssize_t r = ::read(posted_->wake.get(), &count, sizeof count);
       continue;
     }
     // Looked up by id each time: an earlier callback of this round may have removed it.
-    const auto it = watches_.find(event.data.u64);
+    const auto it = watches_.find(id);
     if (it == watches_.end()) continue;
     const auto callback = it->second.callback;
-    (*callback)(event.events);
+    (*callback)(ready_events);
   }
   if (always_ready_ != 0) {
     std::vector<std::uint64_t> ready;
