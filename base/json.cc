@@ -18,6 +18,8 @@ nlohmann::json parse_json(std::string_view text, std::size_t max_bytes, int max_
         });
   } catch (const nlohmann::json::parse_error& error) {
     throw Error(cat("parsing JSON: invalid at byte ", error.byte));
+  } catch (const nlohmann::json::out_of_range&) {
+    throw Error("parsing JSON: a number is out of range");
   } catch (const nlohmann::json::exception&) {
     throw Error("parsing JSON: a number is out of range");
   }
