@@ -1,0 +1,6 @@
+// The guest's end of the link: a host that sends whatever it likes.
+#include "wire/detail/mux_fuzz.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return wire::detail::fuzz_mux_link(wire::Side::kGuest, data, size);
+}
