@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/mount.h"
+#include "fc-agent/crun.h"
 #include "fc-agent/disks.h"
 #include "fc-agent/guest_setup.h"
 #include "fc-agent/mounts.h"
@@ -101,6 +102,7 @@ void Boot::prepare_root(const std::string& device) {
   base::make_directories(kNewRoot);
   base::mount_fs("/dev/" + device, kNewRoot, "ext4", MS_NOATIME);
   mount_system(kNewRoot);
+  protect_crun(std::string(kNewRoot) + Crun().program);
   prepared_device_ = device;
 }
 

@@ -91,10 +91,10 @@ CrunFailure classify_crun_failure(std::string_view log, std::string_view fallbac
   return failure;
 }
 
-void protect_crun(const Crun& crun) {
+void protect_crun(const std::string& program) {
   try {
-    base::mount_fs(crun.program, crun.program, "", MS_BIND);
-    base::mount_fs("none", crun.program, "", MS_REMOUNT | MS_BIND | MS_RDONLY);
+    base::mount_fs(program, program, "", MS_BIND);
+    base::mount_fs("none", program, "", MS_REMOUNT | MS_BIND | MS_RDONLY);
   } catch (const base::Error& error) {
     base::log_warn(error.what());
   }

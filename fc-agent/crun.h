@@ -37,6 +37,6 @@ CrunFailure classify_crun_failure(std::string_view log, std::string_view fallbac
 // Makes crun skip the private, read-only copy of itself that it otherwise makes and executes at every
 // start: it accepts a read-only mount of its file in its place, which protects it from a container
 // just as well. A failure costs time only and is logged.
-void protect_crun(const Crun& crun);
+void protect_crun(const std::string& program);
 
 }  // namespace fc_agent
