@@ -40,6 +40,8 @@ void Guest::boot(const wire::BootPlan& plan) {
   };
   boot_->set_handler(std::move(handler));
   boot_->send(wire::to_json(plan));
+  // Only the agent speaks from here on; both ends finished is how it knows that we have read it all.
+  boot_->finish();
 }
 
 void Guest::control(wire::ControlRequest request, std::chrono::milliseconds deadline,
