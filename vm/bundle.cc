@@ -217,16 +217,19 @@ json linux_json(const RunOptions& options, const GuestFacts& facts) {
   return out;
 }
 
-// The filter as a finished program: crun takes it as it is, instead of having libseccomp build it
-// in the guest on every start (docs/adr: seccomp filters are compiled on the host).
-std::string seccomp_program(const GuestFacts& facts, const std::vector<std::string>& bounding) {
+// The filter both as rules and as a finished program (docs/adr/0007): crun takes the program, instead
+// of having libseccomp build it in the guest; a crun that does not know the annotation filters too.
+void add_seccomp(json& config, const GuestFacts& facts, const std::vector<std::string>& bounding) {
   if (facts.seccomp_profile.empty()) {
     Error error("the default seccomp profile is missing");
     error.set_hint("run 'fcvm setup'");
     throw error;
   }
-  return base64_encode(compile_seccomp_filter(
-      resolve_seccomp_profile(facts.seccomp_profile, facts.architecture, bounding)));
+  json seccomp = resolve_seccomp_profile(facts.seccomp_profile, facts.architecture, bounding);
+  config["annotations"]["run.oci.seccomp_bpf_data"] = base64_encode(
+      facts.seccomp_cache.empty() ? compile_seccomp_filter(seccomp)
+                                  : cached_seccomp_filter(seccomp, facts.seccomp_cache));
+  config["linux"]["seccomp"] = std::move(seccomp);
 }
 
 void add_root_edits(const RunOptions& options, const std::string& vm_id,
@@ -330,10 +333,8 @@ BundleFiles make_bundle(const image::ImageMeta& image, const RunOptions& options
   config["hostname"] = parts.hostname;
   config["mounts"] = mounts_json(mounts);
   config["annotations"]["org.opencontainers.image.stopSignal"] = std::to_string(bundle.stop_signal);
-  if (!options.privileged) {
-    config["annotations"]["run.oci.seccomp_bpf_data"] = seccomp_program(facts, parts.bounding);
-  }
   config["linux"] = linux_json(options, facts);
+  if (!options.privileged) add_seccomp(config, facts, parts.bounding);
   // An image may hold bytes that are no UTF-8; crun's parser would refuse them.
   bundle.config_json = config.dump(-1, ' ', false, json::error_handler_t::replace);
 

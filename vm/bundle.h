@@ -36,6 +36,7 @@ struct GuestFacts {
   int last_capability = kLastKnownCapability;
   std::uint64_t pid_max = 32768;  // kernel.pid_max of the guest: the default of nproc
   std::string seccomp_profile;    // text of containers-common's seccomp.json(5)
+  std::string seccomp_cache;      // folder for compiled filters; empty: none are kept
   NetworkMode network = NetworkMode::kNone;
   std::string base_hosts;                // text of the host's /etc/hosts, on which podman builds
   std::string container_ip;              // empty with no network

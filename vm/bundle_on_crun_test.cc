@@ -185,7 +185,7 @@ TEST_F(BundleOnCrun, ContainerIsTheOnePodmanMakes) {
 }
 
 // crun builds the filter itself when it gets the profile; ours has to be that filter.
-TEST_F(BundleOnCrun, FilterIsByteForByteTheOneCrunBuilds) {
+TEST_F(BundleOnCrun, FilterIsByteForByteTheOneCrunBuildsAndHoldsForExec) {
   const PrivateMounts mounts(PrivateMounts::Cgroups::kRunnable);
   const PodmanOracle oracle;
   const RunOptions options = testing::parse_run_flags(
@@ -193,9 +193,6 @@ TEST_F(BundleOnCrun, FilterIsByteForByteTheOneCrunBuilds) {
   const json ours = write_bundle(oracle, make_bundle(oracle.meta("plain"), options, facts()));
   json resolved = ours;
   resolved["annotations"].erase("run.oci.seccomp_bpf_data");
-  resolved["linux"]["seccomp"] = resolve_seccomp_profile(
-      facts().seccomp_profile, "amd64",
-      ours.at("process").at("capabilities").at("bounding").get<std::vector<std::string>>());
 
   std::vector<std::string> filters;
   for (const json& config : {ours, resolved}) {
@@ -211,6 +208,11 @@ TEST_F(BundleOnCrun, FilterIsByteForByteTheOneCrunBuilds) {
     base::run_command_checked(std::move(start));
     filters.push_back(base::read_file(
         (oracle.directory() / "crun" / std::string(kContainerId) / "seccomp.bpf").string()));
+    base::SpawnOptions exec;
+    exec.argv = crun(oracle);
+    exec.argv.insert(exec.argv.end(),
+                     {"exec", std::string(kContainerId), "grep", "Seccomp:", "/proc/self/status"});
+    EXPECT_EQ(base::run_command_checked(std::move(exec)).out, "Seccomp:\t2\n");
     base::SpawnOptions remove;
     remove.argv = crun(oracle);
     remove.argv.insert(remove.argv.end(), {"delete", "--force", std::string(kContainerId)});

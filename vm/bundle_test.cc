@@ -187,6 +187,7 @@ TEST(BundleTest, PrivilegedHasEverythingAndNoFilter) {
   EXPECT_EQ(config.at("process").at("capabilities").at("effective").size(), 41U);
   EXPECT_FALSE(config.at("linux").contains("maskedPaths"));
   EXPECT_FALSE(config.at("annotations").contains("run.oci.seccomp_bpf_data"));
+  EXPECT_FALSE(config.at("linux").contains("seccomp"));
   EXPECT_TRUE(config.at("linux").at("resources").at("devices").at(0).at("allow"));
   EXPECT_THAT(config.at("linux").at("devices").dump(), HasSubstr("/dev/fuse"));
   EXPECT_EQ(mount_at(config, "/sys"), "sysfs sysfs rprivate,nosuid,noexec,nodev,rw");

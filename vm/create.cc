@@ -166,6 +166,7 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   GuestFacts facts;
   facts.vm_id = record.id;
   facts.vm_name = record.name;
+  facts.seccomp_cache = data.cache() + "/seccomp";
   facts.seccomp_profile = options.privileged ? "" : image::seccomp_profile(data);
   facts.network = NetworkMode::kNone;
   facts.init_program = kGuestInitProgram;

@@ -11,8 +11,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/files.h"
 #include "base/json.h"
 #include "vm/detail/text.h"
 
@@ -22,6 +24,9 @@ namespace {
 using base::cat;
 using base::Error;
 using nlohmann::json;
+
+// BPF_MAXINSNS instructions of 8 bytes, linux/bpf_common.h.
+constexpr std::size_t kMaxProgramBytes = 4096 * 8;
 
 constexpr std::string_view kErrnoAction = "SCMP_ACT_ERRNO";
 
@@ -246,10 +251,37 @@ std::string compile_seccomp_filter(const json& seccomp) {
     const base::Fd memory = base::make_memfd("seccomp-filter", 0);
     check(seccomp_export_bpf(filter.get(), memory.get()), "exporting the seccomp filter", "");
     if (lseek(memory.get(), 0, SEEK_SET) != 0) base::throw_errno("rewinding", "seccomp-filter");
-    constexpr std::size_t kMaxProgramBytes =
-        4096 * 8;  // BPF_MAXINSNS instructions, linux/bpf_common.h
     return base::read_to_end(memory, kMaxProgramBytes);
   });
+}
+
+std::string cached_seccomp_filter(const json& seccomp, const std::string& cache_directory) {
+  // Another libseccomp may know more system calls or order the program otherwise.
+  const scmp_version* const version = seccomp_version();
+  const std::string key = base::sha256(
+      cat(version->major, ".", version->minor, ".", version->micro, "\n", seccomp.dump()));
+  const std::string path = cat(cache_directory, "/", key);
+
+  constexpr std::size_t kDigestBytes = 64;
+  std::optional<std::string> stored;
+  try {
+    stored = base::try_read_file(path, kDigestBytes + kMaxProgramBytes);
+  } catch (const Error&) {
+    // Unreadable is as good as missing.
+  }
+  if (stored && stored->size() > kDigestBytes) {
+    std::string program = stored->substr(kDigestBytes);
+    if (base::sha256(program) == stored->substr(0, kDigestBytes)) return program;
+  }
+
+  std::string program = compile_seccomp_filter(seccomp);
+  try {
+    base::make_directories(cache_directory, 0700);
+    base::replace_file(path, base::sha256(program) + program);
+  } catch (const Error&) {
+    // A full or read-only disk costs the next start some milliseconds, nothing else.
+  }
+  return program;
 }
 
 std::string base64_encode(std::string_view bytes) {

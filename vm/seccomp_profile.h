@@ -24,6 +24,12 @@ nlohmann::json resolve_seccomp_profile(std::string_view profile, std::string_vie
 // does; they meet the default action. Throws base::Error.
 std::string compile_seccomp_filter(const nlohmann::json& seccomp);
 
+// compile_seccomp_filter, remembered in files of `cache_directory` (made when missing) by the digest
+// of what was compiled: libseccomp takes tens of milliseconds. A file that is damaged or cannot be
+// written does no harm. Throws base::Error as compile_seccomp_filter does.
+std::string cached_seccomp_filter(const nlohmann::json& seccomp,
+                                  const std::string& cache_directory);
+
 // RFC 4648 with padding: how crun's annotation run.oci.seccomp_bpf_data takes the program.
 std::string base64_encode(std::string_view bytes);
 

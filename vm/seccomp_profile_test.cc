@@ -16,7 +16,10 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "base/digest.h"
 #include "base/error.h"
+#include "base/files.h"
+#include "tests/support/temp_dir.h"
 
 namespace vm {
 namespace {
@@ -113,6 +116,36 @@ TEST(CompileSeccompFilterTest, BadActionsAndArgumentsAreRefused) {
       R"([{"names":["read"],"action":"SCMP_ACT_ERRNO",
            "args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}])");
   EXPECT_THROW(compile_seccomp_filter(seccomp), base::Error);
+}
+
+TEST(CachedSeccompFilterTest, SecondTimeComesFromTheFileAndDamageIsNoticed) {
+  const ::tests::TempDir directory;
+  const std::string cache = (directory / "cache").string();
+  const auto seccomp = resolve_seccomp_profile(kProfile, "amd64", {});
+  const std::string program = compile_seccomp_filter(seccomp);
+  EXPECT_EQ(cached_seccomp_filter(seccomp, cache), program);
+  const auto files = base::list_directory(cache);
+  ASSERT_EQ(files.size(), 1U);
+  const std::string path = cache + "/" + files.front();
+
+  // A file that is whole is believed: the proof that it is read.
+  base::write_file(path, base::sha256("other") + "other");
+  EXPECT_EQ(cached_seccomp_filter(seccomp, cache), "other");
+  for (const std::string& damage :
+       {std::string(), base::sha256("other") + "othe", std::string(100000, 'x')}) {
+    base::write_file(path, damage);
+    EXPECT_EQ(cached_seccomp_filter(seccomp, cache), program);
+    EXPECT_EQ(cached_seccomp_filter(seccomp, cache), program);
+  }
+  EXPECT_EQ(cached_seccomp_filter(seccomp, "/proc/no-such-folder"), program);
+}
+
+TEST(CachedSeccompFilterTest, OtherCapabilitiesHaveAnotherFile) {
+  const ::tests::TempDir directory;
+  const std::string cache = directory.path().string();
+  cached_seccomp_filter(resolve_seccomp_profile(kProfile, "amd64", {}), cache);
+  cached_seccomp_filter(resolve_seccomp_profile(kProfile, "amd64", {"CAP_SYS_ADMIN"}), cache);
+  EXPECT_EQ(base::list_directory(cache).size(), 2U);
 }
 
 TEST(Base64EncodeTest, VectorsOfRfc4648) {
