@@ -311,10 +311,10 @@ TEST_F(QemuMachineTest, PanicOfTheGuestIsNamedWithItsReason) {
 
 TEST_F(QemuMachineTest, GuestThatNeverSaysHelloIsABootTimeoutWithItsLastWords) {
   config_.kernel_args = "guest_mode=silent";
-  config_.boot_deadline = milliseconds(8000);
+  config_.boot_deadline = milliseconds(15000);
   start();
   expect_end(Reason::kBootTimeout);
-  EXPECT_THAT(exit_->detail, HasSubstr("8000 ms"));
+  EXPECT_THAT(exit_->detail, HasSubstr("15000 ms"));
   EXPECT_THAT(exit_->console_tail, HasSubstr("the guest keeps silent"));
 }
 
