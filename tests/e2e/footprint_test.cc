@@ -45,7 +45,8 @@ TEST(FootprintTest, IdleMonitorAndAgentUseLittlePrivateMemory) {
   EXPECT_GT(monitor_kib, 0);
   EXPECT_LT(monitor_kib, kMaxPrivateKib);
 
-  const Outcome agent = vm.exec({"cat", "/proc/1/smaps_rollup"}, {"--vm"});
+  const Outcome agent =
+      vm.exec({"/run/fcvm/rootfs/bin/busybox", "cat", "/proc/1/smaps_rollup"}, {"--vm"});
   const long agent_kib = private_kib(agent.out);
   EXPECT_GT(agent_kib, 0) << agent;
   EXPECT_LT(agent_kib, kMaxPrivateKib);

@@ -63,15 +63,20 @@ std::vector<std::string> HostPodman::argv(const std::vector<std::string>& args) 
   return argv;
 }
 
-Outcome HostPodman::run(const std::vector<std::string>& flags,
-                        const std::vector<std::string>& command,
-                        std::optional<std::string> input) const {
+std::vector<std::string> HostPodman::run_argv(const std::vector<std::string>& flags,
+                                              const std::vector<std::string>& command) const {
   std::vector<std::string> args = {"run", "--rm", "--network", "none"};
   for (const auto& more : {host_podman_run_options(), flags, {image_id_}, command}) {
     args.insert(args.end(), more.begin(), more.end());
   }
+  return argv(args);
+}
+
+Outcome HostPodman::run(const std::vector<std::string>& flags,
+                        const std::vector<std::string>& command,
+                        std::optional<std::string> input) const {
   Command run;
-  run.argv = argv(args);
+  run.argv = run_argv(flags, command);
   run.input = std::move(input);
   return tests::run(std::move(run));
 }

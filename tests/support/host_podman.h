@@ -29,6 +29,9 @@ class HostPodman {
   // `podman run --rm --network none FLAGS… IMAGE COMMAND…`
   Outcome run(const std::vector<std::string>& flags, const std::vector<std::string>& command,
               std::optional<std::string> input = std::nullopt) const;
+  // Its command line.
+  std::vector<std::string> run_argv(const std::vector<std::string>& flags,
+                                    const std::vector<std::string>& command) const;
 
  private:
   std::vector<std::string> argv(const std::vector<std::string>& args) const;
