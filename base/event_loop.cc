@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <iterator>
 #include <mutex>
 #include <vector>
 
@@ -151,7 +152,23 @@ void EventLoop::run_posted() {
     const std::lock_guard lock(posted_->mutex);
     batch.swap(posted_->queue);
   }
-  for (auto& callback : batch) callback();
+  while (!batch.empty()) {
+    const Callback callback = std::move(batch.front());
+    batch.pop_front();
+    try {
+      callback();
+    } catch (...) {
+      // The others were promised their turn.
+      {
+        const std::lock_guard lock(posted_->mutex);
+        posted_->queue.insert(posted_->queue.begin(), std::make_move_iterator(batch.begin()),
+                              std::make_move_iterator(batch.end()));
+      }
+      const std::uint64_t one = 1;
+      [[maybe_unused]] const ssize_t n = ::write(posted_->wake.get(), &one, sizeof one);
+      throw;
+    }
+  }
 }
 
 void EventLoop::run_once(std::chrono::milliseconds limit) {

@@ -138,9 +138,15 @@ void write_file(const std::string& path, std::string_view data, mode_t mode) {
 
 void replace_file(const std::string& path, std::string_view data, mode_t mode, bool durable) {
   static std::atomic<unsigned> counter{0};
-  const std::string temporary = cat(path, ".", ::getpid(), ".", counter.fetch_add(1), ".tmp");
+  std::string temporary;
+  Fd fd;
+  do {
+    // A process that was killed, or one of another pid namespace, may have left this very name.
+    temporary = cat(path, ".", ::getpid(), ".", counter.fetch_add(1), ".tmp");
+    fd = try_open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, mode);
+    if (!fd && errno != EEXIST) throw_errno("opening", temporary);
+  } while (!fd);
   try {
-    Fd fd = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL | O_TRUNC, mode);
     with_context(cat("writing ", quoted(path)), [&] {
       write_all(fd, data);
       if (durable && ::fdatasync(fd.get()) != 0) throw_errno("syncing", temporary);
@@ -229,16 +235,16 @@ FileLock FileLock::try_acquire(const std::string& path, bool exclusive) {
 FileLock FileLock::acquire(const std::string& path, bool exclusive,
                            std::chrono::milliseconds timeout) {
   if (FileLock lock = try_acquire(path, exclusive); lock.held()) return lock;
-  Fd fd = open_file(path, O_RDWR | O_CREAT, 0600);
   const int operation = exclusive ? LOCK_EX : LOCK_SH;
   if (timeout.count() < 0) {
+    Fd fd = open_file(path, O_RDWR | O_CREAT, 0600);
     while (::flock(fd.get(), operation) != 0) {
       if (errno != EINTR) throw_errno("locking", path);
     }
     return FileLock(std::move(fd));
   }
-  // flock has no time limit and no descriptor to wait on, so a thread waits in its place. It owns a
-  // duplicate: when we give up it ends as soon as it gets the lock, and closing drops that at once.
+  // flock has no time limit and no descriptor to wait on, so a thread waits in its place. When we
+  // give up it ends as soon as it gets the lock, and closing drops that at once.
   struct Waiter {
     Fd fd;
     Fd done = make_event_fd();
@@ -252,7 +258,9 @@ FileLock FileLock::acquire(const std::string& path, bool exclusive,
     [[maybe_unused]] const ssize_t n = ::write(waiter->done.get(), &one, sizeof one);
   }).detach();
   if (!wait_for(waiter->done.get(), POLLIN, timeout)) throw Error(ETIMEDOUT, "locking", path);
-  return FileLock(duplicate(waiter->fd));
+  // Moved, not duplicated: a copy that the thread closes a moment later would keep the lock held
+  // after its owner released it. The thread touches the descriptor no more once `done` is set.
+  return FileLock(std::move(waiter->fd));
 }
 
 }  // namespace base

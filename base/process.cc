@@ -260,9 +260,11 @@ CommandResult run_command(SpawnOptions spawn, const CommandOptions& options) {
   const auto deadline = Clock::now() + options.timeout;
   auto next_tick = Clock::now() + options.tick_interval;
   while (out.read || err.read) {
-    std::array<pollfd, 3> entries{{{out.read.get(), POLLIN, 0},
-                                   {err.read.get(), POLLIN, 0},
-                                   {options.cancellation ? options.cancellation->fd() : -1, POLLIN, 0}}};
+    std::array<pollfd, 4> entries{
+        {{out.read.get(), POLLIN, 0},
+         {err.read.get(), POLLIN, 0},
+         {options.cancellation ? options.cancellation->fd() : -1, POLLIN, 0},
+         {child.pidfd().get(), POLLIN, 0}}};
     const auto until = options.tick ? std::min(deadline, next_tick) : deadline;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
     const int n = ::poll(entries.data(), entries.size(), static_cast<int>(std::max<long>(0, left)));
@@ -275,6 +277,8 @@ CommandResult run_command(SpawnOptions spawn, const CommandOptions& options) {
       if (auto refusal = options.tick()) throw Error(*refusal);
     }
     if (n <= 0) continue;
+    // It has ended and its output is read; a process it left behind may hold the pipes for ever.
+    if (entries[3].revents != 0 && entries[0].revents == 0 && entries[1].revents == 0) break;
     std::array<char, 16384> buffer;
     if (entries[0].revents != 0) {
       const ssize_t got = ::read(out.read.get(), buffer.data(), buffer.size());
@@ -307,6 +311,7 @@ CommandResult run_command(SpawnOptions spawn, const CommandOptions& options) {
       }
     }
   }
+  if (!line.empty() && options.on_stderr_line) options.on_stderr_line(line);
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
   const auto status = child.wait(std::max(left, std::chrono::milliseconds(1)));
   if (!status) throw Error(ETIMEDOUT, "running", spawn.argv[0]);
