@@ -36,9 +36,8 @@ Agent::Agent(base::EventLoop& loop, Reaper& reaper, const Modules& modules)
                }),
       boot_(std::make_unique<Boot>(
           loop, modules, [this](const wire::BootEvent& event) { on_boot_event(event); })) {
-  processes_.on_container_started([this] {
-    late_timer_ = loop_.after(kLateModulesDelay, [this] { load_late_modules(); });
-  });
+  processes_.on_container_started(
+      [this] { late_timer_ = loop_.after(kLateModulesDelay, [this] { load_late_modules(); }); });
 }
 
 Agent::~Agent() = default;

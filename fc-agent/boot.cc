@@ -24,7 +24,9 @@ constexpr const char* kUsualRootSerial = "root";
 
 struct GaveUp {};
 
-std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
+std::string folder_of(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
 
 void write_plan_file(const wire::PlanFile& file) {
   base::make_directories(folder_of(file.path));

@@ -40,9 +40,8 @@ void ControlService::accept(std::unique_ptr<wire::Stream> stream) {
 
 void ControlService::remove_later(const wire::MessageStream* connection) {
   loop_.post([this, connection] {
-    connections_.remove_if([connection](const Connection& candidate) {
-      return candidate.get() == connection;
-    });
+    connections_.remove_if(
+        [connection](const Connection& candidate) { return candidate.get() == connection; });
   });
 }
 

@@ -19,8 +19,8 @@ class ControlService {
  public:
   // Asked to stop the guest: signal for the container (0: SIGTERM), how long it may take, and what to
   // call when the disks are flushed and only the power is left to switch off.
-  using Shutdown =
-      std::function<void(int signal, std::chrono::milliseconds timeout, std::function<void()> done)>;
+  using Shutdown = std::function<void(int signal, std::chrono::milliseconds timeout,
+                                      std::function<void()> done)>;
 
   ControlService(base::EventLoop& loop, ProcessService& processes, Shutdown shutdown);
 

@@ -18,10 +18,9 @@ constexpr std::size_t kMaxMessageBytes = 4096;
 
 std::vector<std::string> common_arguments(const Crun& crun, const CrunFiles& files,
                                           const char* command) {
-  std::vector<std::string> arguments{crun.program, "--root", crun.state_directory,
-                                     "--log",      files.log, "--log-format",
-                                     "json",       command,  "--detach",
-                                     "--pid-file", files.pid};
+  std::vector<std::string> arguments{
+      crun.program, "--root", crun.state_directory, "--log",      files.log, "--log-format",
+      "json",       command,  "--detach",           "--pid-file", files.pid};
   if (!files.console_socket.empty()) {
     arguments.insert(arguments.end(), {"--console-socket", files.console_socket});
   }

@@ -50,7 +50,8 @@ void delegate_controllers(const std::string& cgroup_root) {
   std::size_t at = 0;
   while (at < available.size()) {
     const std::size_t end = available.find_first_of(" \n", at);
-    if (end > at) request += base::cat(request.empty() ? "+" : " +", available.substr(at, end - at));
+    if (end > at)
+      request += base::cat(request.empty() ? "+" : " +", available.substr(at, end - at));
     if (end == std::string::npos) break;
     at = end + 1;
   }

@@ -22,8 +22,8 @@ namespace {
 
 // They hold nothing that outlives the guest, and unmounting costs time.
 bool is_in_memory(std::string_view fs_type) {
-  static constexpr std::array<std::string_view, 8> kTypes{
-      "proc", "sysfs", "devtmpfs", "devpts", "tmpfs", "mqueue", "cgroup2", "rootfs"};
+  static constexpr std::array<std::string_view, 8> kTypes{"proc",  "sysfs",  "devtmpfs", "devpts",
+                                                          "tmpfs", "mqueue", "cgroup2",  "rootfs"};
   return std::find(kTypes.begin(), kTypes.end(), fs_type) != kTypes.end();
 }
 

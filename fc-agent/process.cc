@@ -150,8 +150,8 @@ void Process::start_by_crun(const ContainerPlan& container) {
   } else {
     if (start_.tty) {
       const std::string config = container.bundle + "/config.json";
-      base::write_file(config, with_terminal(base::read_file(config), true, true, start_.rows,
-                                             start_.columns));
+      base::write_file(
+          config, with_terminal(base::read_file(config), true, true, start_.rows, start_.columns));
     }
     options.argv = crun_run_arguments(context_.crun, files_, container.bundle, container.id);
   }
@@ -186,9 +186,9 @@ void Process::on_crun_ended(base::ExitStatus status) {
   try {
     if (!status.success()) {
       const auto log = base::try_read_file(files_.log, kMaxLogBytes);
-      const std::string fallback =
-          status.signal != 0 ? base::cat("killed by signal ", status.signal)
-                             : base::cat("exit status ", status.code);
+      const std::string fallback = status.signal != 0
+                                       ? base::cat("killed by signal ", status.signal)
+                                       : base::cat("exit status ", status.code);
       const CrunFailure failure = classify_crun_failure(log.value_or(""), fallback);
       return fail(failure.code, failure.message);
     }

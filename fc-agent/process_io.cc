@@ -113,7 +113,9 @@ void ProcessIo::close_child_ends() {
   stderr_.write.reset();
 }
 
-void ProcessIo::set_terminal(base::Fd master) { terminal_ = std::move(master); }
+void ProcessIo::set_terminal(base::Fd master) {
+  terminal_ = std::move(master);
+}
 
 void ProcessIo::resize(std::uint16_t rows, std::uint16_t columns) {
   if (terminal_) set_window_size(terminal_, rows, columns);
@@ -128,9 +130,9 @@ void ProcessIo::start_stdio() {
   if (!streams_.stdio || stdio_channel_) return;
   const auto done = [this] { check_finished(); };
   if (terminal_) {
-    stdio_channel_ = std::make_unique<Channel>(loop_, std::move(streams_.stdio),
-                                               base::duplicate(terminal_),
-                                               base::duplicate(terminal_), true, done);
+    stdio_channel_ =
+        std::make_unique<Channel>(loop_, std::move(streams_.stdio), base::duplicate(terminal_),
+                                  base::duplicate(terminal_), true, done);
   } else {
     stdio_channel_ =
         std::make_unique<Channel>(loop_, std::move(streams_.stdio), std::move(stdout_.read),

@@ -16,7 +16,9 @@ using Kind = wire::ProcessStart::Kind;
 constexpr const char* kCgroupRoot = "/sys/fs/cgroup";
 constexpr std::size_t kMaxEarlySignals = 16;
 
-bool valid_signal(int signal) { return signal > 0 && signal < NSIG; }
+bool valid_signal(int signal) {
+  return signal > 0 && signal < NSIG;
+}
 
 }  // namespace
 

@@ -157,7 +157,8 @@ TEST_F(ReadyProcessServiceTest, ExitComesAfterAllOutput) {
 }
 
 TEST_F(ReadyProcessServiceTest, StalledStdoutHoldsUpNeitherStderrNorOthers) {
-  const auto client = open(guest_shell("head -c 4000000 /dev/zero & echo first >&2; wait; echo last >&2"));
+  const auto client =
+      open(guest_shell("head -c 4000000 /dev/zero & echo first >&2; wait; echo last >&2"));
   client->stall_stdout();
   ASSERT_TRUE(wait([&] { return client->out().size() == wire::kStreamWindowBytes; }));
   EXPECT_TRUE(wait([&] { return client->err() == "first\n"; }));
@@ -207,7 +208,8 @@ TEST_F(ReadyProcessServiceTest, GrandchildThatKeepsThePipeIsNotWaitedFor) {
 TEST_F(ReadyProcessServiceTest, TwentyAtOnceKeepTheirOutputApart) {
   std::vector<std::unique_ptr<ProcessTestClient>> clients;
   for (int i = 0; i < 20; ++i) {
-    clients.push_back(open(guest_shell("echo " + std::to_string(i) + "; exit " + std::to_string(i))));
+    clients.push_back(
+        open(guest_shell("echo " + std::to_string(i) + "; exit " + std::to_string(i))));
   }
   ASSERT_TRUE(wait([&] {
     return std::all_of(clients.begin(), clients.end(), [](auto& c) { return c->done(); });
@@ -225,9 +227,8 @@ TEST_F(ReadyProcessServiceTest, TerminalHasItsSizeFromTheStartAndIsResized) {
   start.use_stdin = true;
   start.rows = 33;
   start.columns = 111;
-  start.process_json =
-      shell_process_json("trap 'stty size; exit 5' WINCH; stty size; while :; do sleep 0.1; done",
-                         true);
+  start.process_json = shell_process_json(
+      "trap 'stty size; exit 5' WINCH; stty size; while :; do sleep 0.1; done", true);
   const auto client = open(start);
   ASSERT_TRUE(wait([&] { return client->out() == "33 111\r\n"; })) << client->out();
   ProcessCommand command;
@@ -245,8 +246,8 @@ TEST_F(ReadyProcessServiceTest, ControlCharactersOfATerminalBecomeSignals) {
   start.kind = ProcessStart::Kind::kGuest;
   start.tty = true;
   start.use_stdin = true;
-  start.process_json =
-      shell_process_json("trap 'echo int; exit 8' INT; echo ready; while :; do sleep 0.1; done", true);
+  start.process_json = shell_process_json(
+      "trap 'echo int; exit 8' INT; echo ready; while :; do sleep 0.1; done", true);
   const auto client = open(start);
   ASSERT_TRUE(wait([&] { return client->out().find("ready") != std::string::npos; }));
   client->feed("\x03", false);
@@ -286,8 +287,7 @@ TEST_F(ReadyProcessServiceTest, DetachedProcessIsReportedStartedAndGoesOn) {
 }
 
 TEST_F(ReadyProcessServiceTest, DefaultSignalsAndNoDescriptorsAreInherited) {
-  const auto client =
-      run("grep -E 'SigBlk|SigIgn' /proc/self/status; ls /proc/self/fd | wc -l");
+  const auto client = run("grep -E 'SigBlk|SigIgn' /proc/self/status; ls /proc/self/fd | wc -l");
   expect_exit(*client, 0);
   // ls itself has the folder open, and its stdout is the pipe to wc.
   EXPECT_EQ(client->out(), "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n4\n");
@@ -347,8 +347,8 @@ TEST_F(ReadyProcessServiceTest, MoreProcessesThanAllowedAreRefused) {
   std::size_t refused = 0;
   ProcessStart start = guest_shell("exit 0");
   for (std::size_t i = 0; i < ProcessService::kMaxProcesses + 5; ++i) {
-    auto stream =
-        std::make_unique<wire::MessageStream>(host_->open(wire::kProcessService, std::to_string(i)));
+    auto stream = std::make_unique<wire::MessageStream>(
+        host_->open(wire::kProcessService, std::to_string(i)));
     stream->set_handler({nullptr, nullptr, [&](wire::ResetReason) { ++refused; }});
     // Its stdio stream never comes.
     stream->send(wire::to_json(start));

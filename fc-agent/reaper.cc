@@ -26,7 +26,9 @@ void Reaper::watch(pid_t pid, Callback callback) {
   }
 }
 
-void Reaper::unwatch(pid_t pid) { watched_.erase(pid); }
+void Reaper::unwatch(pid_t pid) {
+  watched_.erase(pid);
+}
 
 void Reaper::reap() {
   // One SIGCHLD may stand for many.

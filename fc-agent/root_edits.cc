@@ -32,7 +32,9 @@ base::Fd open_inside(const base::Fd& root, const std::string& path, int flags, m
       ::syscall(SYS_openat2, root.get(), path.empty() ? "/" : path.c_str(), &how, sizeof how)));
 }
 
-std::string descriptor_path(const base::Fd& fd) { return base::cat("/proc/self/fd/", fd.get()); }
+std::string descriptor_path(const base::Fd& fd) {
+  return base::cat("/proc/self/fd/", fd.get());
+}
 
 struct NewDirectory {
   mode_t mode = 0755;
@@ -68,8 +70,7 @@ base::Fd make_inside(const base::Fd& root, const std::string& path, const NewDir
         }
       } else if (errno == EEXIST) {
         std::array<char, 4096> target;
-        const ssize_t n =
-            ::readlinkat(directory.get(), name.c_str(), target.data(), target.size());
+        const ssize_t n = ::readlinkat(directory.get(), name.c_str(), target.data(), target.size());
         if (n <= 0 || links_left == 0) throw base::Error(ELOOP, "making folder", next);
         const std::string link(target.data(), static_cast<std::size_t>(n));
         child = make_inside(root, link.front() == '/' ? link : base::cat(reached, "/", link),

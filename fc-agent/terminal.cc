@@ -43,7 +43,9 @@ void set_window_size(const base::Fd& terminal, std::uint16_t rows, std::uint16_t
   ::ioctl(terminal.get(), TIOCSWINSZ, &size);
 }
 
-base::Fd listen_for_console(const std::string& path) { return base::listen_unix(path, 1); }
+base::Fd listen_for_console(const std::string& path) {
+  return base::listen_unix(path, 1);
+}
 
 base::Fd receive_console(const base::Fd& listener) {
   if (!base::wait_for(listener.get(), POLLIN, kConsoleTimeout)) {

@@ -12,8 +12,8 @@
 namespace fc_agent {
 
 Uevents::Uevents()
-    : socket_(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK,
-                       NETLINK_KOBJECT_UEVENT)) {
+    : socket_(
+          ::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT)) {
   if (!socket_) base::throw_errno("opening the kernel's device announcements");
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;

@@ -1,0 +1,270 @@
+// Containers and what is executed in them, with a stand-in for crun: what the agent does around it.
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "fc-agent/control_service.h"
+#include "fc-agent/fake_crun.h"
+#include "fc-agent/process_service.h"
+#include "fc-agent/process_test_client.h"
+#include "tests/support/temp_dir.h"
+#include "wire/control.h"
+#include "wire/mux_link.h"
+
+namespace fc_agent {
+namespace {
+
+using std::chrono::milliseconds;
+using wire::ControlReply;
+using wire::ControlRequest;
+using wire::ProcessCommand;
+using wire::ProcessEvent;
+using wire::ProcessStart;
+
+class ContainerProcessTest : public ::testing::Test {
+ protected:
+  ContainerProcessTest()
+      : control_(loop_, service_,
+                 [this](int signal, milliseconds timeout, std::function<void()> done) {
+                   shutdown_signal_ = signal;
+                   shutdown_timeout_ = timeout;
+                   done();
+                 }) {
+    ::signal(SIGPIPE, SIG_IGN);
+    // As PID 1 of a guest is, by being it.
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    auto sockets = base::make_socket_pair(SOCK_STREAM);
+    wire::MuxOptions options;
+    options.side = wire::Side::kHost;
+    host_ = wire::make_mux_link(loop_, std::move(sockets.first), options);
+    host_->set_handler({});
+    options.side = wire::Side::kGuest;
+    guest_ = wire::make_mux_link(loop_, std::move(sockets.second), options);
+    wire::Link::Handler handler;
+    handler.on_stream = [this](std::unique_ptr<wire::Stream> stream, const std::string& service,
+                               const std::string& id) {
+      if (service == wire::kControlService) return control_.accept(std::move(stream));
+      service_.accept(std::move(stream), service, id);
+    };
+    guest_->set_handler(std::move(handler));
+  }
+  ~ContainerProcessTest() override { ::prctl(PR_SET_CHILD_SUBREAPER, 0); }
+
+  bool wait(const std::function<bool()>& done, milliseconds limit = milliseconds(20'000)) {
+    return loop_.run_until(done, limit);
+  }
+
+  // A container whose first process is `args`, started.
+  std::unique_ptr<ProcessTestClient> start_container(const std::vector<std::string>& args,
+                                                     bool tty = false) {
+    const nlohmann::json config{{"process", nlohmann::json::parse(process_json(args, tty))}};
+    directory_.write("bundle/config.json", config.dump());
+    ProcessStart start;
+    start.kind = ProcessStart::Kind::kContainer;
+    start.tty = tty;
+    start.use_stdin = tty;
+    start.rows = tty ? 33 : 0;
+    start.columns = tty ? 111 : 0;
+    auto client = std::make_unique<ProcessTestClient>(*host_, "main", start);
+    service_.set_ready({"c1", directory_ / "bundle"});
+    return client;
+  }
+  std::unique_ptr<ProcessTestClient> start_container_shell(const std::string& script) {
+    return start_container({"/bin/sh", "-c", script});
+  }
+
+  std::unique_ptr<ProcessTestClient> exec(const std::vector<std::string>& args, bool tty = false) {
+    ProcessStart start;
+    start.kind = ProcessStart::Kind::kExec;
+    start.tty = tty;
+    start.use_stdin = tty;
+    start.rows = tty ? 20 : 0;
+    start.columns = tty ? 60 : 0;
+    start.process_json = process_json(args, tty);
+    return std::make_unique<ProcessTestClient>(*host_, "exec" + std::to_string(next_id_++), start);
+  }
+
+  ControlReply ask(const ControlRequest& request) {
+    wire::MessageStream stream(host_->open(wire::kControlService, ""));
+    std::optional<ControlReply> reply;
+    stream.set_handler({[&](std::string_view text) { reply = wire::parse_control_reply(text); },
+                        nullptr, nullptr});
+    stream.send(wire::to_json(request));
+    EXPECT_TRUE(wait([&] { return reply.has_value(); }));
+    return reply.value_or(ControlReply{});
+  }
+
+  static void expect_end(const ProcessTestClient& client, ProcessEvent::Kind kind, int code,
+                         int signal = 0) {
+    ASSERT_TRUE(client.last().has_value());
+    EXPECT_EQ(client.last()->kind, kind) << client.last()->message;
+    EXPECT_EQ(client.last()->code, code) << client.last()->message;
+    EXPECT_EQ(client.last()->signal, signal);
+  }
+
+  tests::TempDir directory_;
+  base::EventLoop loop_;
+  Reaper reaper_{loop_};
+  ProcessService service_{
+      ProcessContext{loop_, reaper_, {fake_crun_program(), "/unused"}, directory_ / "run"}};
+  ControlService control_;
+  std::unique_ptr<wire::Link> host_;
+  std::unique_ptr<wire::Link> guest_;
+  int next_id_ = 0;
+  int shutdown_signal_ = -1;
+  milliseconds shutdown_timeout_{-1};
+};
+
+TEST_F(ContainerProcessTest, StatusAndOutputAreTheContainersOwn) {
+  bool ended = false;
+  service_.on_container_ended([&] { ended = true; });
+  const auto client = start_container_shell("echo out; echo err >&2; exit 37");
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 37);
+  EXPECT_EQ(client->out(), "out\n");
+  EXPECT_EQ(client->err(), "err\n");
+  EXPECT_TRUE(ended);
+  // Nothing of the start is left behind.
+  EXPECT_TRUE(base::list_directory(directory_ / "run").empty());
+}
+
+TEST_F(ContainerProcessTest, EndBeforeTheRuntimeItselfIsNotLost) {
+  const auto client = start_container({"slow", "/bin/sh", "-c", "echo quick; exit 21"});
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 21);
+  EXPECT_TRUE(client->started());
+  EXPECT_EQ(client->out(), "quick\n");
+}
+
+TEST_F(ContainerProcessTest, RuntimesComplaintIsTheMessageAndNotTheContainersStderr) {
+  bool ended = false;
+  service_.on_container_ended([&] { ended = true; });
+  const auto client = start_container(
+      {"fail", "executable file `nothere` not found in $PATH: No such file or directory"});
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kFailed, 127);
+  EXPECT_EQ(client->last()->message,
+            "crun: executable file `nothere` not found in $PATH: No such file or directory");
+  EXPECT_EQ(client->err(), "");
+  EXPECT_TRUE(ended);
+  EXPECT_FALSE(service_.container_running());
+}
+
+TEST_F(ContainerProcessTest, ContainerStartsOnlyOnce) {
+  const auto first = start_container_shell("exec sleep 30");
+  ASSERT_TRUE(wait([&] { return first->started(); }));
+  ProcessStart start;
+  start.kind = ProcessStart::Kind::kContainer;
+  const ProcessTestClient second(*host_, "again", start);
+  ASSERT_TRUE(wait([&] { return second.done(); }));
+  expect_end(second, ProcessEvent::Kind::kFailed, 125);
+  service_.signal_container(SIGKILL, false);
+  ASSERT_TRUE(wait([&] { return first->done(); }));
+  expect_end(*first, ProcessEvent::Kind::kExited, 0, SIGKILL);
+}
+
+TEST_F(ContainerProcessTest, ExecRunsBesideTheContainer) {
+  const auto container = start_container_shell("exec sleep 30");
+  ASSERT_TRUE(wait([&] { return container->started(); }));
+  const auto good = exec({"/bin/sh", "-c", "echo in; echo bad >&2; exit 9"});
+  const auto missing =
+      exec({"fail", "executable file `x` not found in $PATH: No such file or directory"});
+  const auto denied = exec({"fail", "open executable: Permission denied"});
+  const auto other = exec({"fail", "cannot set memory limit"});
+  ASSERT_TRUE(
+      wait([&] { return good->done() && missing->done() && denied->done() && other->done(); }));
+  expect_end(*good, ProcessEvent::Kind::kExited, 9);
+  EXPECT_EQ(good->out(), "in\n");
+  EXPECT_EQ(good->err(), "bad\n");
+  expect_end(*missing, ProcessEvent::Kind::kFailed, 127);
+  expect_end(*denied, ProcessEvent::Kind::kFailed, 126);
+  expect_end(*other, ProcessEvent::Kind::kFailed, 125);
+  EXPECT_TRUE(service_.container_running());
+  service_.signal_container(SIGTERM, false);
+  ASSERT_TRUE(wait([&] { return container->done(); }));
+}
+
+TEST_F(ContainerProcessTest, TerminalComesFromTheRuntimeWithItsSize) {
+  const auto client =
+      start_container({"/bin/sh", "-c", "stty size; read line; echo got $line; exit 4"}, true);
+  ASSERT_TRUE(wait([&] { return client->out() == "33 111\r\n"; })) << client->out();
+  client->feed("hello\n", false);
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 4);
+  EXPECT_EQ(client->out(), "33 111\r\nhello\r\ngot hello\r\n");
+}
+
+TEST_F(ContainerProcessTest, ExecGetsATerminalOfItsOwn) {
+  const auto container = start_container_shell("exec sleep 30");
+  ASSERT_TRUE(wait([&] { return container->started(); }));
+  const auto client = exec({"/bin/sh", "-c", "stty size; exit 6"}, true);
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 6);
+  EXPECT_EQ(client->out(), "20 60\r\n");
+  service_.signal_container(SIGKILL, false);
+  ASSERT_TRUE(wait([&] { return container->done(); }));
+}
+
+TEST_F(ContainerProcessTest, ControlAnswersPingStatsAndSignals) {
+  const auto container =
+      start_container_shell("trap 'exit 11' USR1; echo up; while :; do sleep 0.1; done");
+  ASSERT_TRUE(wait([&] { return container->started() && container->out() == "up\n"; }));
+
+  ControlRequest request;
+  request.id = 7;
+  ControlReply reply = ask(request);
+  EXPECT_EQ(reply.id, 7U);
+  EXPECT_TRUE(reply.ok);
+
+  request.op = ControlRequest::Op::kStats;
+  reply = ask(request);
+  EXPECT_GT(reply.mem_total_kib, reply.mem_available_kib);
+  EXPECT_GT(reply.agent_private_kib, 0U);
+  EXPECT_GT(reply.processes, 1U);
+
+  request.op = ControlRequest::Op::kSignalContainer;
+  request.signal = SIGUSR1;
+  EXPECT_TRUE(ask(request).ok);
+  ASSERT_TRUE(wait([&] { return container->done(); }));
+  expect_end(*container, ProcessEvent::Kind::kExited, 11);
+
+  reply = ask(request);
+  EXPECT_FALSE(reply.ok);
+  EXPECT_EQ(reply.error, "the container is not running");
+}
+
+TEST_F(ContainerProcessTest, ControlPassesOnTheShutdownOrderAndReportsItsEnd) {
+  ControlRequest request;
+  request.id = 3;
+  request.op = ControlRequest::Op::kShutdown;
+  request.signal = SIGINT;
+  request.timeout_ms = 1500;
+  const ControlReply reply = ask(request);
+  EXPECT_TRUE(reply.ok);
+  EXPECT_EQ(reply.id, 3U);
+  EXPECT_EQ(shutdown_signal_, SIGINT);
+  EXPECT_EQ(shutdown_timeout_, milliseconds(1500));
+}
+
+TEST_F(ContainerProcessTest, MalformedControlRequestCostsItsStream) {
+  wire::MessageStream stream(host_->open(wire::kControlService, ""));
+  std::optional<wire::ResetReason> reset;
+  stream.set_handler({nullptr, nullptr, [&](wire::ResetReason reason) { reset = reason; }});
+  stream.send("[]");
+  ASSERT_TRUE(wait([&] { return reset.has_value(); }));
+  EXPECT_EQ(*reset, wire::ResetReason::kProtocol);
+  EXPECT_TRUE(ask({}).ok);
+}
+
+}  // namespace
+}  // namespace fc_agent
