@@ -55,10 +55,15 @@ StoredImage parse_containers_storage(std::string_view images_json, std::string_v
   });
 }
 
-StoredImage read_containers_storage(const std::string& root) {
+std::string StorageLayout::layer_directory(const std::string& layer_id) const {
+  return driver == "overlay" ? "overlay/" + layer_id + "/diff" : driver + "/dir/" + layer_id;
+}
+
+StoredImage read_containers_storage(const StorageLayout& layout) {
+  const std::string prefix = layout.root + "/" + layout.driver;
   return parse_containers_storage(
-      base::read_file(root + "/overlay-images/images.json", kMaxBytes),
-      base::try_read_file(root + "/overlay-layers/layers.json", kMaxBytes).value_or("[]"));
+      base::read_file(prefix + "-images/images.json", kMaxBytes),
+      base::try_read_file(prefix + "-layers/layers.json", kMaxBytes).value_or("[]"));
 }
 
 }  // namespace image

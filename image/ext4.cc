@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/process.h"
+#include "image/user_namespace.h"
 
 namespace image {
 namespace {
@@ -68,7 +69,7 @@ class Measure {
 
 std::vector<std::string> mke2fs_command(const std::string& directory, const std::string& file,
                                         const Ext4Options& options, bool prezeroed) {
-  std::vector<std::string> argv = user_namespace_prefix(false);
+  std::vector<std::string> argv = user_namespace_prefix();
   // nodiscard: the file is one hole, punching it again takes time. The tables of a file that reads
   // as zeros need no zeroing, neither here nor by the guest's kernel in the background.
   std::string extended = "root_owner=0:0,nodiscard,lazy_itable_init=1,lazy_journal_init=1";
@@ -100,14 +101,6 @@ std::uint64_t ext4_bytes_for(const TreeSize& tree) {
   // Bitmaps, group descriptors and the blocks of extent trees come to under 2 %. What is not used
   // is a hole in the file.
   return round_up(content + content / 16 + (32ULL << 20));
-}
-
-std::vector<std::string> user_namespace_prefix(bool all_ids) {
-  if (::geteuid() == 0) return {};
-  std::vector<std::string> prefix{"unshare", "--map-root-user"};
-  if (all_ids) prefix.push_back("--map-auto");
-  prefix.push_back("--");
-  return prefix;
 }
 
 void make_ext4(const std::string& directory, const std::string& file, const Ext4Options& options) {

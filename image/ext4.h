@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <string>
-#include <vector>
 
 namespace base {
 class Cancellation;
@@ -36,9 +35,5 @@ TreeSize measure_tree(const std::string& directory, std::uint64_t max_entries,
 
 // Length of a file system without journal that holds a tree of this size with some room left.
 std::uint64_t ext4_bytes_for(const TreeSize& tree);
-
-// For programs that have to see ids as root does: {} for root, else the argv prefix that runs them
-// in a user namespace ("unshare --map-root-user …").
-std::vector<std::string> user_namespace_prefix(bool all_ids);
 
 }  // namespace image

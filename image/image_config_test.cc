@@ -68,7 +68,7 @@ INSTANTIATE_TEST_SUITE_P(
         R"({"config": {"Healthcheck": {"Retries": 4294967296}}})",
         R"({"rootfs": {"diff_ids": ["sha256:short"]}})",
         R"({"rootfs": {"diff_ids": ["../../etc"]}})", R"({"architecture": []})",
-                      R"({"unknown": 7E4407})"));
+        R"({"unknown": 7E4407})"));
 
 TEST(ImageConfigTest, OverlongTextAndListsAreRefused) {
   EXPECT_THROW(parse_image_config("{\"os\":\"" + std::string(kMaxImageConfigBytes, 'x') + "\"}"),

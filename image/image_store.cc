@@ -18,6 +18,7 @@
 #include "image/image_config.h"
 #include "image/merged_root.h"
 #include "image/skopeo.h"
+#include "image/user_namespace.h"
 #include "storage/reflink.h"
 #include "storage/staging.h"
 #include "storage/stat_key.h"
@@ -149,13 +150,14 @@ base::FileLock lock_image(const storage::DataDirectory& data, const std::string&
 }
 
 // The layers under short names that fit 127 times into mount options; the disk's own directories
-// have names of 64 digits.
-std::vector<std::string> link_layers(const std::string& root, const StoredImage& image) {
+// have names of 64 digits. `layers` are relative to `root`, top first.
+std::vector<std::string> link_layers(const std::string& root,
+                                     const std::vector<std::string>& layers) {
   base::make_directories(root + "/layers");
   std::vector<std::string> names;
-  for (const std::string& id : image.layer_ids) {
+  for (const std::string& layer : layers) {
     const std::string name = base::cat("layers/", names.size());
-    storage::replace_symlink("../overlay/" + id + "/diff", root + "/" + name);
+    storage::replace_symlink("../" + layer, root + "/" + name);
     names.push_back(name);
   }
   if (names.empty()) {
@@ -164,6 +166,35 @@ std::vector<std::string> link_layers(const std::string& root, const StoredImage&
     base::make_directories(root + "/" + names.front());
   }
   return names;
+}
+
+// The layers a VM needs, relative to the root of `layout`, top first; others are removed.
+std::vector<std::string> keep_layers(const StorageLayout& layout, const StoredImage& image) {
+  std::vector<std::string> kept;
+  std::vector<std::string> superfluous;
+  for (const std::string& id : image.layer_ids) {
+    // With vfs the top one has all.
+    const bool keep = layout.driver == "overlay" || kept.empty();
+    const std::string directory = layout.layer_directory(id);
+    if (keep) {
+      kept.push_back(directory);
+    } else {
+      superfluous.push_back(layout.root + "/" + directory);
+    }
+  }
+  remove_in_user_namespace(superfluous);
+  return kept;
+}
+
+// An ordinary user cannot remove what was unpacked in a user namespace without going there again.
+void remove_stale_unpacked(const storage::DataDirectory& data) {
+  if (::geteuid() == 0) return;
+  std::vector<std::string> trees;
+  for (const std::string& path : storage::stale_temporaries(data.images())) {
+    trees.push_back(path + "/root");
+    trees.push_back(path + "/tmp");
+  }
+  remove_in_user_namespace(trees);
 }
 
 void make_disk(const std::string& root, const std::string& file, const TreeSize& size,
@@ -198,12 +229,25 @@ class Builder {
         options_(options),
         work_(data.images(), "unpacked"),
         guard_(work_ / "root", options) {
+    // overlay's whiteouts and opaque directories made without privilege are not the ones the guest's
+    // kernel knows: deleted files would come back.
+    layout_ = {::geteuid() == 0 ? "overlay" : "vfs", work_ / "root", work_ / "run"};
     base::make_directories(work_ / "tmp", 0700);
-    base::make_directories(work_ / "root", 0700);
+    base::make_directories(layout_.root, 0700);
     skopeo_.work_directory = work_ / "tmp";
     skopeo_.max_file_bytes = options.max_unpacked_bytes;
     skopeo_.cancellation = options.cancellation;
     skopeo_.tick = [this] { return guard_.check(); };
+  }
+  Builder(const Builder&) = delete;
+  Builder& operator=(const Builder&) = delete;
+  ~Builder() {
+    if (::geteuid() == 0) return;
+    try {
+      remove_in_user_namespace({layout_.root, skopeo_.work_directory});
+    } catch (const std::exception& error) {
+      base::log_warn(error.what());
+    }
   }
 
   // Reads the configuration; returns the id of the image.
@@ -217,9 +261,9 @@ class Builder {
 
   void build(const std::string& hex) {
     report(options_.progress, "unpacking image");
-    const std::string root = work_ / "root";
-    unpack_image(reference_, root, work_ / "run", skopeo_);
-    const StoredImage image = read_containers_storage(root);
+    const std::string& root = layout_.root;
+    unpack_image(reference_, layout_, skopeo_);
+    const StoredImage image = read_containers_storage(layout_);
     if (image.id != hex) throw base::Error("it changed while it was read");
 
     ImageMeta meta;
@@ -229,13 +273,12 @@ class Builder {
     meta.architecture = config_.architecture;
     meta.os = config_.os;
     meta.config = config_.config;
+    const std::vector<std::string> layers = keep_layers(layout_, image);
     std::vector<std::string> directories;
-    for (const std::string& id : image.layer_ids) {
-      directories.push_back(base::cat(root, "/overlay/", id, "/diff"));
-    }
+    for (const std::string& layer : layers) directories.push_back(root + "/" + layer);
     meta.passwd = read_merged_file(directories, "etc/passwd", kMaxAccountsBytes).value_or("");
     meta.group = read_merged_file(directories, "etc/group", kMaxAccountsBytes).value_or("");
-    meta.layers = link_layers(root, image);
+    meta.layers = link_layers(root, layers);
 
     const TreeSize size = measure_tree(root, options_.max_entries, options_.max_unpacked_bytes);
     if (const auto refusal = guard_.refusal(size)) throw base::Error(*refusal);
@@ -251,6 +294,7 @@ class Builder {
   const Reference& reference_;
   const EnsureOptions& options_;
   storage::StagingDirectory work_;
+  StorageLayout layout_;
   UnpackGuard guard_;
   SkopeoOptions skopeo_;
   ParsedImageConfig config_;
@@ -270,6 +314,7 @@ ImageDisk ImageStore::ensure(const Reference& reference, const EnsureOptions& op
         if (auto disk = try_open(data_, *hex)) return answer(std::move(*disk));
       }
     }
+    remove_stale_unpacked(data_);
     Builder builder(data_, reference, options);
     const std::string hex = builder.identify();
     const base::FileLock held = lock_image(data_, hex, options);

@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "base/process.h"
 #include "image/detail/environment.h"
-#include "image/ext4.h"
 #include "image/image_config.h"
+#include "image/user_namespace.h"
 
 namespace image {
 namespace {
@@ -20,7 +20,7 @@ constexpr char kStoredName[] = "localhost/image:latest";
 std::string run_skopeo(std::vector<std::string> arguments, const SkopeoOptions& options,
                        std::size_t max_output_bytes) {
   base::SpawnOptions spawn;
-  spawn.argv = user_namespace_prefix(true);
+  spawn.argv = user_namespace_prefix();
   // The policy of the host is about where images may be pulled from; these are files the user named.
   spawn.argv.insert(spawn.argv.end(),
                     {"skopeo", "--insecure-policy", "--tmpdir", options.work_directory});
@@ -89,12 +89,18 @@ std::string read_image_config(const Reference& reference, const SkopeoOptions& o
                     kMaxImageConfigBytes);
 }
 
-void unpack_image(const Reference& reference, const std::string& root, const std::string& run,
+void unpack_image(const Reference& reference, const StorageLayout& layout,
                   const SkopeoOptions& options) {
-  // skip_mount_home: without it skopeo bind-mounts `root` on itself and leaves that behind.
+  std::string driver_options;
+  if (layout.driver == "overlay") {
+    // Without it skopeo bind-mounts the root on itself and leaves that behind.
+    driver_options = ":overlay.skip_mount_home=true";
+  } else if (user_namespace_is_single_id()) {
+    driver_options = base::cat(":", layout.driver, ".ignore_chown_errors=true");
+  }
   run_skopeo({"copy", "--quiet", reference.skopeo_name(),
-              base::cat("containers-storage:[overlay@", root, "+", run,
-                        ":overlay.skip_mount_home=true]", kStoredName)},
+              base::cat("containers-storage:[", layout.driver, "@", layout.root, "+", layout.run,
+                        driver_options, "]", kStoredName)},
              options, 1 << 20);
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "image/containers_storage.h"
 #include "image/reference.h"
 
 namespace base {
@@ -26,8 +27,8 @@ struct SkopeoOptions {
 // base::Error with what skopeo said, and base::Cancelled.
 std::string read_image_config(const Reference& reference, const SkopeoOptions& options);
 
-// Unpacks `reference` into a containers-storage (overlay driver) at `root` with run directory `run`.
-void unpack_image(const Reference& reference, const std::string& root, const std::string& run,
+// Unpacks `reference` into the containers-storage `layout`.
+void unpack_image(const Reference& reference, const StorageLayout& layout,
                   const SkopeoOptions& options);
 
 // The reason in the last line of skopeo's stderr: `time="…" level=fatal msg="REASON"`.

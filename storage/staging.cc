@@ -193,25 +193,42 @@ void StagingFile::publish_as(const std::string& final_name) {
   fsync_directory(parent_);
 }
 
+namespace {
+
+// Calls `use` for each stale temporary while its lock is held.
+template <typename F>
+void for_each_stale(const std::string& parent, F&& use) {
+  for (const std::string& name : base::list_directory(parent)) {
+    if (!is_temporary(name)) continue;
+    const std::string path = parent + "/" + name;
+    struct stat info {};
+    if (::lstat(path.c_str(), &info) < 0) continue;
+    // Only what this file makes; opening anything else might block or have an effect.
+    if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode)) continue;
+    const base::Fd fd = base::try_open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+    if (fd && claim(fd, path)) use(path);
+  }
+}
+
+}  // namespace
+
 int sweep_stale(const std::string& parent) noexcept {
   int removed = 0;
   try {
-    for (const std::string& name : base::list_directory(parent)) {
-      if (!is_temporary(name)) continue;
-      const std::string path = parent + "/" + name;
-      struct stat info {};
-      if (::lstat(path.c_str(), &info) < 0) continue;
-      // Only what this file makes; opening anything else might block or have an effect.
-      if (!S_ISDIR(info.st_mode) && !S_ISREG(info.st_mode)) continue;
-      const base::Fd fd = base::try_open_file(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
-      if (!fd || !claim(fd, path)) continue;
+    for_each_stale(parent, [&](const std::string& path) {
       base::remove_tree(path);
       ++removed;
-    }
+    });
   } catch (const std::exception& error) {
     base::log_debug(base::cat("sweeping ", base::quoted(parent), ": ", error.what()));
   }
   return removed;
+}
+
+std::vector<std::string> stale_temporaries(const std::string& parent) {
+  std::vector<std::string> found;
+  for_each_stale(parent, [&](const std::string& path) { found.push_back(path); });
+  return found;
 }
 
 void replace_symlink(const std::string& target, const std::string& link) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/fd.h"
 
@@ -64,6 +65,9 @@ class StagingFile {
 // Removes the temporaries in `parent` whose owners are gone; returns how many. Never throws: what
 // cannot be removed now is removed next time.
 int sweep_stale(const std::string& parent) noexcept;
+
+// The temporaries in `parent` whose owners are gone, for who has to prepare their removal.
+std::vector<std::string> stale_temporaries(const std::string& parent);
 
 // Makes `link` a symbolic link to `target`, replacing what is there in one step.
 void replace_symlink(const std::string& target, const std::string& link);

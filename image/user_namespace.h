@@ -1,0 +1,21 @@
+// Ordinary users unpack images inside a user namespace, where they are root: ids of the image become
+// ids of their /etc/subuid range (newuidmap(1)), or all become theirs where they have none.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace image {
+
+// What stands before a command to run it there: empty for root. The namespace is found out once per
+// process; without a range of ids a warning is logged, for files then lose their owners.
+const std::vector<std::string>& user_namespace_prefix();
+
+// True when the namespace has one id only, so that chown(2) fails in it.
+bool user_namespace_is_single_id();
+
+// Removes trees made there, whose directories this user may not even enter. Gone already is
+// success. Throws base::Error.
+void remove_in_user_namespace(const std::vector<std::string>& paths);
+
+}  // namespace image
