@@ -31,7 +31,7 @@ test: assets ## every test but the benchmarks
 	@ctest --preset $(PRESET) -j $(JOBS)
 
 test-sanity: assets ## one VM and one container
-	@scripts/sanity.sh $(BUILD)/bin
+	@ctest --preset $(PRESET) -R '^e2e\.Sanity$$'
 
 check: build ## unit and component tests only, no VM
 	@ctest --preset $(PRESET) -j $(JOBS) -L '^(unit|component)$$'
@@ -39,8 +39,8 @@ check: build ## unit and component tests only, no VM
 bench: assets ## ratios of speed and memory, on a quiet machine
 	@ctest --test-dir $(BUILD) -L '^perf$$' --verbose --no-tests=error
 
-soak: assets ## many VMs, one after another and at once (COUNT=30 PARALLEL=6)
-	@scripts/soak.sh $(BUILD)/bin
+soak: assets ## many VMs, one after another and at once
+	@ctest --preset $(PRESET) -R '^e2e\.(Soak|Concurrency)$$' --verbose
 
 fuzz: ## every fuzz target for FUZZ_SECONDS=60
 	@scripts/install-packages.sh fuzz
