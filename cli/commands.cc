@@ -1,0 +1,141 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <climits>
+
+#include "cli/command.h"
+#include "cli/output.h"
+#include "vm/flag_parsers.h"
+
+namespace cli {
+namespace {
+
+constexpr std::array<Command, 12> kCommands{{
+    {"completions", "SHELL", "Print the completion script of a shell (bash)",
+     "Load it with: source <(fcvm completions bash)", completions},
+    {"exec", "[OPTIONS] VM COMMAND [ARG...]", "Run a further process in a VM's container",
+     "Exit status: the process's own; 128+N after signal N; 125 fcvm failed; 126 not executable; "
+     "127 not found.",
+     exec},
+    {"inspect", "VM [VM...]", "Print all that is known of VMs, as JSON", "", inspect},
+    {"kill", "[OPTIONS] VM [VM...]", "Send a signal to containers", "", kill},
+    {"logs", "[OPTIONS] VM [VM...]", "Print what containers have written", "", logs},
+    {"ls", "[OPTIONS]", "List VMs (also: ps)", "", ls},
+    {"podman run", "[OPTIONS] IMAGE [COMMAND [ARG...]]", "Boot a VM and run a container in it",
+     "IMAGE is one of docker-archive:FILE, oci:DIR[:TAG], oci-archive:FILE, "
+     "containers-storage:REF, dir:DIR. Everything behind IMAGE is the container's.\n\n"
+     "Exit status: the container's own; 128+N after signal N; 125 fcvm failed; 126 not executable; "
+     "127 not found.",
+     podman_run},
+    {"rm", "[OPTIONS] VM [VM...]", "Remove VMs", "", rm},
+    {"setup", "[OPTIONS]", "Make the data directory, kernel, initramfs and base root file system",
+     "Everything is made once; what is there is kept.", setup},
+    {"stop", "[OPTIONS] VM [VM...]", "Stop containers and their VMs", "", stop},
+    {"version", "[OPTIONS]", "Print the version", "", version},
+    {"wait", "VM [VM...]", "Wait until containers have ended and print their exit codes", "", wait},
+}};
+
+}  // namespace
+
+std::span<const Command> commands() {
+  return kCommands;
+}
+
+const Command* find_command(const std::vector<std::string>& words) {
+  if (words.empty()) return nullptr;
+  const std::string first = words[0] == "ps" ? "ls" : words[0];
+  const std::string both = words.size() > 1 ? first + ' ' + words[1] : first;
+  for (const auto& command : kCommands) {
+    if (command.name == first || command.name == both) return &command;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> Invocation::parse(Options& options, Order order) const {
+  try {
+    return options.parse(words, order);
+  } catch (const Options::HelpRequested&) {
+    print(help_text(*command, options));
+    throw HelpShown{};
+  } catch (const base::Error& error) {
+    throw UsageError(error);
+  }
+}
+
+vm::VmManager Invocation::manager() const {
+  return vm::VmManager(storage::open_data_directory(settings.data_dir));
+}
+
+std::string help_text(const Command& command, const Options& options) {
+  std::string text = base::cat("Usage: fcvm ", command.name, " ", command.arguments, "\n\n",
+                               command.summary, ".\n");
+  if (!command.details.empty()) text += base::cat("\n", command.details, "\n");
+  return text + "\nOptions:\n" + options.help();
+}
+
+std::string overview_text(const Options& global) {
+  std::string text =
+      "Usage: fcvm [OPTIONS] COMMAND\n\n"
+      "Runs each container in a microVM of its own.\n\nCommands:\n";
+  std::size_t width = 0;
+  for (const auto& command : kCommands) width = std::max(width, command.name.size());
+  for (const auto& command : kCommands) {
+    text += base::cat("  ", command.name, std::string(width - command.name.size() + 2, ' '),
+                      command.summary, "\n");
+  }
+  text += "\nOptions:\n" + global.help();
+  text += "\n'fcvm COMMAND --help' tells more of a command.\n";
+  return text;
+}
+
+int for_each_vm(const Invocation& invocation, vm::VmManager& manager,
+                const std::vector<std::string>& names,
+                const std::function<void(const vm::VmRecord&, const std::string& name)>& act,
+                bool ignore_missing) {
+  int status = 0;
+  for (const auto& name : names) {
+    std::optional<vm::VmRecord> record;
+    try {
+      record = manager.find(name);
+      act(*record, name);
+    } catch (const base::Error& error) {
+      if (!record && ignore_missing) continue;
+      print_error(invocation.command->name, error);
+      status = kFailed;
+    }
+  }
+  return status;
+}
+
+void require_names(const std::vector<std::string>& names, bool all) {
+  if (all && !names.empty()) throw UsageError("name VMs or give --all, not both");
+  if (!all && names.empty()) throw UsageError("name at least one VM");
+}
+
+int parse_stop_timeout(const std::string& text) {
+  if (text == "-1") return -1;
+  const auto seconds = vm::parse_seconds(text).count();
+  if (seconds > INT_MAX) throw base::Error(base::cat(base::quoted(text), " is too long"));
+  return static_cast<int>(seconds);
+}
+
+std::size_t parse_count(const std::string& text) {
+  std::size_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) {
+    throw base::Error(base::cat("invalid number ", base::quoted(text)));
+  }
+  return value;
+}
+
+std::vector<std::string> host_environment() {
+  std::vector<std::string> environment;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    environment.emplace_back(*entry);
+  }
+  return environment;
+}
+
+}  // namespace cli

@@ -1,0 +1,96 @@
+// fcvm: the command line.
+#include <time.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "base/cancellation.h"
+#include "base/error.h"
+#include "base/version.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/log_sink.h"
+#include "cli/output.h"
+
+namespace {
+
+std::int64_t monotonic_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
+}
+
+cli::UsageError unknown_command(const std::vector<std::string>& words) {
+  if (words.empty()) return cli::UsageError("no command is given");
+  if (words[0] != "podman") {
+    return cli::UsageError(base::cat("unknown command ", base::quoted(words[0])));
+  }
+  if (words.size() == 1) return cli::UsageError("podman needs a verb: podman run");
+  return cli::UsageError(base::cat("unknown command ", base::quoted("podman " + words[1])));
+}
+
+int run(int argc, char** argv, std::string& verb) {
+  cli::Invocation invocation;
+  invocation.start_ns = monotonic_ns();
+
+  cli::Options global;
+  cli::SettingFlags flags;
+  bool version = false;
+  cli::declare_settings(global, flags);
+  global.flag("version,v", version, "Print the version and exit");
+  std::vector<std::string> words;
+  try {
+    words = global.parse({argv + 1, argv + argc}, cli::Order::kBeforeArguments);
+  } catch (const cli::Options::HelpRequested&) {
+    cli::print(cli::overview_text(global));
+    return 0;
+  } catch (const base::Error& error) {
+    throw cli::UsageError(error);
+  }
+  if (version) {
+    cli::print(base::cat("fcvm version ", base::kVersion, "\n"));
+    return 0;
+  }
+  invocation.command = cli::find_command(words);
+  if (invocation.command == nullptr) {
+    // "fcvm podman --help" has nothing of its own to say.
+    if (words.size() == 2 && words[0] == "podman" && (words[1] == "--help" || words[1] == "-h")) {
+      cli::print(cli::overview_text(global));
+      return 0;
+    }
+    throw unknown_command(words);
+  }
+  verb = invocation.command->name;
+  const bool two_words = verb.find(' ') != std::string::npos;
+  invocation.words.assign(words.begin() + (two_words ? 2 : 1), words.end());
+  invocation.settings =
+      cli::resolve_settings(flags, ::getenv, [] { return storage::default_data_directory(); });
+  cli::install_log_sink(invocation.settings.log_level, invocation.settings.log_format);
+  return invocation.command->run(invocation);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // A reader that has gone is an error like any other.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::string verb;
+  try {
+    return run(argc, argv, verb);
+  } catch (const cli::HelpShown&) {
+    return 0;
+  } catch (const base::Cancelled&) {
+    return 128 + (cli::InterruptGuard::signal() != 0 ? cli::InterruptGuard::signal() : SIGINT);
+  } catch (const cli::UsageError& error) {
+    const std::string help = base::cat("see 'fcvm ", verb, verb.empty() ? "" : " ", "--help'");
+    cli::print_error_text(
+        cli::error_text(verb, error.what(), error.hint().empty() ? help : error.hint()));
+  } catch (const base::Error& error) {
+    cli::print_error(verb, error);
+  } catch (const std::exception& error) {
+    cli::print_error_text(cli::error_text(verb, error.what(), ""));
+  }
+  return cli::kFailed;
+}

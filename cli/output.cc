@@ -1,0 +1,105 @@
+#include "cli/output.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+namespace cli {
+namespace {
+
+// One line: what failed may hold anything.
+std::string one_line(std::string_view text) {
+  std::string out(text);
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+  }
+  return out;
+}
+
+// Characters, not bytes: names of images may hold others than ASCII.
+std::size_t width(std::string_view text) {
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
+}
+
+}  // namespace
+
+void print(std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      base::throw_errno("writing standard output");
+    }
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+void print_error_text(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const ssize_t n = ::write(STDERR_FILENO, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+std::string error_text(std::string_view verb, std::string_view why, std::string_view hint) {
+  std::string text = "fcvm: ";
+  if (!verb.empty()) text += base::cat(verb, ": ");
+  text += one_line(why) + '\n';
+  if (!hint.empty()) text += base::cat("hint: ", one_line(hint), "\n");
+  return text;
+}
+
+void print_error(std::string_view verb, const base::Error& error) noexcept {
+  print_error_text(error_text(verb, error.what(), error.hint()));
+}
+
+std::string render_table(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      line += row[i];
+      if (i + 1 < row.size()) line.append(widths[i] - width(row[i]) + 2, ' ');
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + '\n';
+  }
+  return text;
+}
+
+std::string human_duration(std::int64_t seconds) {
+  const std::int64_t minutes = seconds / 60;
+  const std::int64_t hours = (seconds + 1800) / 3600;
+  if (seconds < 1) return "Less than a second";
+  if (seconds == 1) return "1 second";
+  if (seconds < 60) return base::cat(seconds, " seconds");
+  if (minutes == 1) return "About a minute";
+  if (minutes < 46) return base::cat(minutes, " minutes");
+  if (hours == 1) return "About an hour";
+  if (hours < 48) return base::cat(hours, " hours");
+  if (hours < 24 * 7 * 2) return base::cat(hours / 24, " days");
+  if (hours < 24 * 30 * 2) return base::cat(hours / 24 / 7, " weeks");
+  if (hours < 24 * 365 * 2) return base::cat(hours / 24 / 30, " months");
+  return base::cat(hours / 24 / 365, " years");
+}
+
+std::string human_mib(std::uint64_t mib) {
+  if (mib < 1024) return base::cat(mib, " MiB");
+  char text[32];
+  const double gib = static_cast<double>(mib) / 1024;
+  std::snprintf(text, sizeof text, mib % 1024 == 0 ? "%.0f GiB" : "%.1f GiB", gib);
+  return text;
+}
+
+}  // namespace cli

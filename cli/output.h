@@ -1,0 +1,33 @@
+// What commands print.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace cli {
+
+// To stdout and stderr, unbuffered. A closed stdout throws base::Error(EPIPE).
+void print(std::string_view text);
+void print_error_text(std::string_view text) noexcept;
+
+// "fcvm: podman run: <why>" on one line, and "hint: <what to do>" on a second where there is one.
+std::string error_text(std::string_view verb, std::string_view why, std::string_view hint);
+void print_error(std::string_view verb, const base::Error& error) noexcept;
+
+// Columns as wide as their widest cell, two spaces apart; the last one is not padded. The first row
+// is the heading.
+std::string render_table(const std::vector<std::vector<std::string>>& rows);
+
+// "About an hour", "3 minutes", "2 weeks", as podman says how long something took; below a second
+// "Less than a second".
+std::string human_duration(std::int64_t seconds);
+
+// "512 MiB", "1.5 GiB".
+std::string human_mib(std::uint64_t mib);
+
+}  // namespace cli

@@ -1,0 +1,114 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "base/event_loop.h"
+#include "base/rollback.h"
+#include "base/signals.h"
+#include "cli/attach.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/output.h"
+#include "cli/progress.h"
+#include "cli/run_flags.h"
+#include "cli/timings.h"
+#include "vm/monitor_client.h"
+
+namespace cli {
+namespace {
+
+// --cidfile: made first, so that a file that cannot be made fails before anything is done.
+base::Fd make_cidfile(const std::string& path, base::Rollback& rollback) {
+  if (path.empty()) return {};
+  base::Fd file = base::try_open_file(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
+  if (!file) throw UsageError(base::Error(errno, "making the ID file", path));
+  rollback.push([path] { ::unlink(path.c_str()); });
+  return file;
+}
+
+image::ImageDisk prepare_image(const vm::VmManager& manager, const image::Reference& reference,
+                               const base::Cancellation& cancellation) {
+  ProgressDisplay progress(std::chrono::seconds(2));
+  image::EnsureOptions ensure;
+  ensure.progress = progress.callback();
+  ensure.cancellation = &cancellation;
+  return image::ImageStore(manager.store().data()).ensure(reference, ensure);
+}
+
+// The monitor's milestones, while it is there to be asked: with --rm its record goes with it.
+std::map<std::string, std::int64_t> monitor_milestones(const vm::VmManager& manager,
+                                                       const vm::VmRecord& record) {
+  vm::MonitorRequest request;
+  request.op = vm::MonitorRequest::Op::kTimings;
+  return vm::ask_monitor(manager.connect(record), request, std::chrono::seconds(5)).timings_us;
+}
+
+wire::ProcessStart process_start(const vm::RunOptions& run) {
+  wire::ProcessStart start;
+  start.kind = wire::ProcessStart::Kind::kContainer;
+  start.detach = run.detach;
+  start.tty = run.tty && !run.detach;
+  start.use_stdin = run.interactive && !run.detach;
+  start.use_stdout = !run.detach;
+  start.use_stderr = !run.detach && !run.tty;
+  return start;
+}
+
+}  // namespace
+
+int podman_run(Invocation& invocation) {
+  RunFlags flags;
+  Options options;
+  flags.declare(options);
+  const auto arguments = invocation.parse(options, Order::kBeforeArguments);
+  vm::RunOptions run;
+  image::Reference reference;
+  try {
+    run = flags.finish(arguments, host_environment());
+    reference = image::parse_reference(run.image);
+  } catch (const base::Error& error) {
+    throw UsageError(error);
+  }
+
+  Timings timings(invocation.start_ns);
+  // Until the container is started a signal takes back what was begun; then it is the container's.
+  const InterruptGuard interrupt;
+  vm::VmManager manager = invocation.manager();
+  base::Rollback rollback;
+  const base::Fd cidfile = make_cidfile(run.cidfile, rollback);
+  const image::ImageDisk image = prepare_image(manager, reference, interrupt.cancellation());
+  timings.note("image");
+  const vm::VmRecord record = manager.create(run, image);
+  rollback.push([&] {
+    try {
+      manager.remove(record, true, 0);
+    } catch (const base::Error&) {
+      // The next command removes it.
+    }
+  });
+  timings.note("created");
+  if (cidfile) base::write_all(cidfile, record.id);
+
+  const base::SignalMask until_attached({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2});
+  interrupt.cancellation().check();
+  base::Fd monitor = manager.start(record, invocation.start_ns);
+  rollback.commit();
+
+  base::EventLoop loop;
+  vm::SessionOptions session;
+  session.detach_keys = run.detach_keys;
+  session.on_started = [&] {
+    if (run.timings) timings.add(monitor_milestones(manager, record));
+  };
+  const vm::SessionResult result =
+      vm::run_session(loop, std::move(monitor), process_start(run), session);
+  if (run.detach && result.end == vm::SessionResult::End::kStarted) print(record.id + '\n');
+  const int status = exit_status(invocation, result);
+  timings.note("returned");
+  if (run.timings) print_error_text(timings.table());
+  return status;
+}
+
+}  // namespace cli

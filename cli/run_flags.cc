@@ -1,0 +1,236 @@
+#include "cli/run_flags.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "vm/flag_parsers.h"
+
+namespace cli {
+namespace {
+
+// A kernel, the agent and crun do not fit into less.
+constexpr std::uint64_t kMinMemoryBytes = 64ULL << 20;
+
+base::Error not_in_this_version(std::string_view what, std::string_view instead) {
+  base::Error error(base::cat("this version has no ", what));
+  if (!instead.empty()) error.set_hint(std::string(instead));
+  return error;
+}
+
+constexpr std::string_view kOnlyNone = "the one network mode of this version is --network none";
+
+std::uint64_t parse_memory(const std::string& text) {
+  const std::uint64_t bytes = vm::parse_size(text);
+  if (bytes < kMinMemoryBytes) {
+    throw base::Error(base::cat(base::quoted(text), " is less memory than the ",
+                                kMinMemoryBytes >> 20, "m a VM needs"));
+  }
+  return bytes;
+}
+
+std::vector<int> parse_host_cpus(const std::string& text) {
+  std::vector<int> cpus = vm::parse_cpu_list(text);
+  const long present = ::sysconf(_SC_NPROCESSORS_CONF);
+  for (const int cpu : cpus) {
+    if (cpu >= present) throw base::Error(base::cat("this machine has no CPU ", cpu));
+  }
+  return cpus;
+}
+
+}  // namespace
+
+void RunFlags::declare(Options& options) {
+  declare_life(options);
+  declare_machine(options);
+  declare_network(options);
+  declare_files(options);
+  declare_process(options);
+}
+
+void RunFlags::declare_life(Options& options) {
+  options.value("name", "NAME", "Of the VM; made up when not given",
+                [this](const std::string& text) { run_.name = vm::parse_name(text); });
+  options.flag("detach,d", run_.detach, "Leave it running and print its ID");
+  options.flag("rm", run_.remove, "Remove the VM when the container has ended");
+  options.flag("interactive,i", run_.interactive, "Pass standard input on");
+  options.flag("tty,t", run_.tty, "Give the container a terminal");
+  options.value(
+      "detach-keys", "KEYS", "Keys that leave a terminal; default ctrl-p,ctrl-q",
+      [this](const std::string& text) { run_.detach_keys = vm::parse_detach_keys(text); });
+  options.value("cidfile", "FILE", "Write the VM's ID to this file, which must not exist",
+                run_.cidfile);
+  options.value("stop-signal", "SIGNAL", "What stops the container; default the image's, or TERM",
+                [this](const std::string& text) { run_.stop_signal = vm::parse_signal(text); });
+  options.value("stop-timeout", "SECONDS", "From the stop signal to KILL; default 10",
+                [this](const std::string& text) { run_.stop_timeout = vm::parse_seconds(text); });
+  options.value("restart", "POLICY", "no; restarting is not in this version",
+                [](const std::string& text) {
+                  if (vm::parse_restart(text).policy != vm::RestartPolicy::kNo) {
+                    throw not_in_this_version("restarts", "leave it at --restart no");
+                  }
+                });
+  options.value("health-cmd", "COMMAND", "none; health checks are not in this version",
+                [](const std::string& text) {
+                  if (vm::parse_health_command(text) != std::vector<std::string>{"NONE"}) {
+                    throw not_in_this_version("health checks", "");
+                  }
+                });
+  for (const char* name : {"health-url", "health-interval"}) {
+    options.value(name, "VALUE", "Not in this version",
+                  [](const std::string&) { throw not_in_this_version("health checks", ""); });
+  }
+  options.value(
+      "log-driver", "DRIVER", "k8s-file, the only one (also: file)", [](const std::string& text) {
+        if (text != "k8s-file" && text != "file") {
+          throw base::Error(
+              base::cat("unknown log driver ", base::quoted(text), ": the only one is k8s-file"));
+        }
+      });
+  options.value("pull", "POLICY", "missing, always or never; default missing",
+                [this](const std::string& text) { run_.pull = vm::parse_pull(text); });
+  options.flag("timings", run_.timings, "Say on standard error what the start took");
+}
+
+void RunFlags::declare_machine(Options& options) {
+  options.value("cpus", "N", "Virtual CPUs; default 2",
+                [this](const std::string& text) { run_.cpus = vm::parse_cpus(text); });
+  options.value("memory,m", "SIZE", "Of the VM; default 512m",
+                [this](const std::string& text) { run_.memory_bytes = parse_memory(text); });
+  options.value("balloon", "SIZE", "Take this much of the memory back once the VM runs",
+                [this](const std::string& text) { run_.balloon_bytes = vm::parse_size(text); });
+  options.value("cpuset-cpus", "LIST", "CPUs of the host to run on: 0-2,5",
+                [this](const std::string& text) { run_.cpuset_cpus = parse_host_cpus(text); });
+  options.value("rootfs-size", "SIZE", "Of the VM's own disk; default 10g",
+                [this](const std::string& text) { run_.rootfs_bytes = vm::parse_size(text); });
+  options.value("engine", "ENGINE", "crun, the only one of this version",
+                [](const std::string& text) {
+                  if (vm::parse_engine(text) != vm::Engine::kCrun) {
+                    throw not_in_this_version(base::cat("engine ", text), "use --engine crun");
+                  }
+                });
+  options.value("hypervisor", "NAME", "auto or qemu; default auto",
+                [this](const std::string& text) {
+                  run_.hypervisor = vm::parse_hypervisor(text);
+                  if (run_.hypervisor == vm::HypervisorChoice::kFirecracker) {
+                    throw not_in_this_version("hypervisor firecracker", "use --hypervisor qemu");
+                  }
+                });
+  options.value("accel", "NAME", "auto, kvm or tcg; default auto",
+                [this](const std::string& text) { run_.accel = vm::parse_accel(text); });
+  options.value("kernel", "FILE", "Instead of the one fcvm setup has made", run_.kernel);
+  options.value("kernel-args", "TEXT", "Put behind the kernel's command line", run_.kernel_args);
+  options.value(
+      "snapshot", "WHEN", "off; snapshots are not in this version", [](const std::string& text) {
+        if (text == "auto") throw not_in_this_version("snapshots", "use --snapshot off");
+        if (text != "off") {
+          throw base::Error(base::cat("unknown value ", base::quoted(text), ": it is auto or off"));
+        }
+      });
+}
+
+void RunFlags::declare_network(Options& options) {
+  options.value("network", "MODE", "none, the default and only one of this version",
+                [](const std::string& text) {
+                  if (vm::parse_network(text) != vm::NetworkMode::kNone) {
+                    throw not_in_this_version(base::cat("network mode ", text),
+                                              "use --network none");
+                  }
+                });
+  options.list("publish,p", "PORTS", "Needs a network", [](const std::string& text) {
+    static_cast<void>(vm::parse_publish(text));
+    throw not_in_this_version("published ports", kOnlyNone);
+  });
+  options.list("dns", "ADDRESS", "Needs a network", [](const std::string& text) {
+    static_cast<void>(vm::parse_ip(text));
+    throw not_in_this_version("name servers", kOnlyNone);
+  });
+  for (const char* name : {"dns-search", "rootless-backend", "network-allow"}) {
+    options.list(name, "VALUE", "Needs a network", [](const std::string&) {
+      throw not_in_this_version("network for it", kOnlyNone);
+    });
+  }
+  options.list("add-host", "NAME:IP", "Add a line to /etc/hosts", [this](const std::string& text) {
+    run_.add_hosts.push_back(vm::parse_add_host(text));
+  });
+}
+
+void RunFlags::declare_files(Options& options) {
+  options.list("map,v", "HOST:GUEST[:ro]", "Not in this version", [](const std::string& text) {
+    static_cast<void>(vm::parse_volume(text));
+    throw not_in_this_version("mapped folders", "put the files into the image");
+  });
+  options.list("disk", "FILE:GUEST[:ro]", "Not in this version", [](const std::string& text) {
+    static_cast<void>(vm::parse_volume(text));
+    throw not_in_this_version("disks of the user's", "");
+  });
+  options.list("map-uid", "MAPPING", "Not in this version",
+               [](const std::string&) { throw not_in_this_version("mapped folders", ""); });
+  options.list("tmpfs", "DIR[:OPTIONS]", "Mount a tmpfs",
+               [this](const std::string& text) { run_.tmpfs.push_back(vm::parse_tmpfs(text)); });
+  options.flag("read-only", run_.read_only, "Make the container's root read-only");
+}
+
+void RunFlags::declare_process(Options& options) {
+  options.list("env,e", "NAME[=VALUE]", "Set a variable; without a value copy it from the host",
+               [this](const std::string& text) { env_.push_back(text); });
+  options.list("env-file", "FILE", "Set the variables of a file, one a line",
+               [this](const std::string& text) { env_files_.push_back(text); });
+  options.value("user,u", "USER[:GROUP]", "Names of the image, or numbers", run_.user);
+  options.value("workdir,w", "DIR", "Where the command starts", run_.workdir);
+  options.value("entrypoint", "COMMAND", "Instead of the image's: a word, or a JSON array",
+                [this](const std::string& text) { run_.entrypoint = vm::parse_entrypoint(text); });
+  options.value("hostname", "NAME", "Of the container; default the VM's ID",
+                [this](const std::string& text) { run_.hostname = vm::parse_hostname(text); });
+  options.list("label,l", "KEY[=VALUE]", "Put a label on the VM",
+               [this](const std::string& text) { vm::add_label(text, run_.labels); });
+  options.flag("privileged", run_.privileged, "Every capability, every device of the VM");
+  options.list("cap-add", "LIST", "Add capabilities", [this](const std::string& text) {
+    for (auto& name : vm::split_commas(text)) run_.cap_add.push_back(std::move(name));
+  });
+  options.list("cap-drop", "LIST", "Take capabilities away", [this](const std::string& text) {
+    for (auto& name : vm::split_commas(text)) run_.cap_drop.push_back(std::move(name));
+  });
+  options.list("ulimit", "NAME=SOFT[:HARD]", "Limit a resource", [this](const std::string& text) {
+    if (text == "host") {
+      run_.ulimit_host = true;
+    } else {
+      run_.ulimits.push_back(vm::parse_ulimit(text));
+    }
+  });
+  options.flag("init", run_.init, "Run an init that reaps and passes signals on");
+}
+
+vm::RunOptions RunFlags::finish(const std::vector<std::string>& arguments,
+                                const std::vector<std::string>& host_environment) {
+  if (arguments.empty()) throw base::Error("an IMAGE has to be named");
+  run_.image = arguments.front();
+  run_.command.assign(arguments.begin() + 1, arguments.end());
+  run_.engine = vm::Engine::kCrun;
+  run_.network = vm::NetworkMode::kNone;
+  run_.snapshot_auto = false;
+  run_.env = read_environment(env_files_, env_, host_environment);
+  if (run_.balloon_bytes >= run_.memory_bytes) {
+    throw base::Error("--balloon: it leaves the VM no memory");
+  }
+  return run_;
+}
+
+std::map<std::string, std::string> read_environment(
+    const std::vector<std::string>& files, const std::vector<std::string>& variables,
+    const std::vector<std::string>& host_environment) {
+  std::map<std::string, std::string> env;
+  for (const auto& file : files) {
+    base::with_context("--env-file", [&] {
+      vm::add_env_file(base::read_file(file, 16 << 20), file, host_environment, env);
+    });
+  }
+  for (const auto& variable : variables) {
+    base::with_context("--env", [&] { vm::add_env(variable, host_environment, env); });
+  }
+  return env;
+}
+
+}  // namespace cli

@@ -1,0 +1,135 @@
+# bash completion for fcvm. The test docs_agree compares its options with those of --help.
+
+_fcvm_vms() {
+  # Names of VMs: "all" for every one, anything else for those that run.
+  local flag=
+  [[ $1 == all ]] && flag=-a
+  # The first column below the heading.
+  "${COMP_WORDS[0]}" ls $flag 2> /dev/null | while read -r name _; do
+    [[ $name == NAME ]] || printf '%s\n' "$name"
+  done
+}
+
+_fcvm_options() {
+  case $1 in
+    '') echo '--config --data-dir -h --help --log-format --log-level -v --version' ;;
+    completions | inspect | wait) echo '-h --help' ;;
+    exec)
+      echo '-d --detach --detach-keys -e --env --env-file -h --help -i --interactive --privileged
+        -t --tty -u --user --vm -w --workdir'
+      ;;
+    kill) echo '-a --all -h --help -s --signal' ;;
+    logs) echo '-f --follow -h --help -n --names --since --tail -t --timestamps --until' ;;
+    ls) echo '-a --all -f --filter -h --help --json -q --quiet' ;;
+    'podman run')
+      echo '--accel --add-host --balloon --cap-add --cap-drop --cidfile --cpus --cpuset-cpus -d --detach
+        --detach-keys --disk --dns --dns-search --engine --entrypoint -e --env --env-file
+        --health-cmd --health-interval --health-url -h --help --hostname --hypervisor --init -i
+        --interactive --kernel --kernel-args -l --label --log-driver -v --map --map-uid -m --memory
+        --name --network --network-allow --privileged -p --publish --pull --read-only --restart --rm
+        --rootfs-size --rootless-backend --snapshot --stop-signal --stop-timeout --timings --tmpfs -t
+        --tty --ulimit -u --user -w --workdir'
+      ;;
+    rm) echo '-a --all -f --force -h --help -i --ignore -t --time' ;;
+    setup) echo '--base-packages --force -h --help --kernel --size' ;;
+    stop) echo '-a --all -h --help -i --ignore -t --time' ;;
+    version) echo '-h --help --json' ;;
+  esac
+}
+
+# What may stand behind an option; fails for one that takes no value.
+_fcvm_values() {
+  case $1 in
+    --accel) echo 'auto kvm tcg' ;;
+    --engine) echo 'crun' ;;
+    --hypervisor) echo 'auto qemu' ;;
+    --log-driver) echo 'k8s-file' ;;
+    --log-format) echo 'text json' ;;
+    --log-level) echo 'trace debug info warn error off' ;;
+    --network) echo 'none' ;;
+    --pull) echo 'missing always never' ;;
+    --restart) echo 'no' ;;
+    --snapshot) echo 'off' ;;
+    -s | --signal | --stop-signal) echo 'HUP INT QUIT KILL USR1 USR2 TERM CONT STOP' ;;
+    --cidfile | --config | --env-file | --kernel) echo '@files' ;;
+    --data-dir) echo '@folders' ;;
+    --add-host | --balloon | --base-packages | --cap-add | --cap-drop | --cpus | --cpuset-cpus | \
+      --detach-keys | --disk | --dns | --dns-search | --entrypoint | -e | --env | --filter | \
+      --health-cmd | --health-interval | --health-url | --hostname | --kernel-args | -l | --label | \
+      --map | --map-uid | -m | --memory | --name | --network-allow | -p | --publish | \
+      --rootfs-size | --rootless-backend | --since | --size | --stop-timeout | --tail | --time | \
+      --tmpfs | --ulimit | --until | -u | --user | -w | --workdir) echo '' ;;
+    *) return 1 ;;
+  esac
+}
+
+# True when the letter takes a value with this command only.
+_fcvm_takes_value() {
+  case "$1 $2" in
+    'ls -f' | 'podman run -v' | 'rm -t' | 'stop -t') return 0 ;;
+  esac
+  _fcvm_values "$2" > /dev/null
+}
+
+_fcvm() {
+  local current=${COMP_WORDS[COMP_CWORD]} previous=''
+  ((COMP_CWORD < 1)) || previous=${COMP_WORDS[COMP_CWORD - 1]}
+  local command='' arguments=0 i word values
+  COMPREPLY=()
+  # bash cuts "--name=value" into three words.
+  if [[ $current == = ]]; then
+    current=''
+  elif [[ $previous == = ]] && ((COMP_CWORD > 1)); then
+    previous=${COMP_WORDS[COMP_CWORD - 2]}
+  fi
+
+  # The command, and how many arguments stand before the word under the cursor.
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word=${COMP_WORDS[i]}
+    if [[ $word == -* ]]; then
+      if [[ ${COMP_WORDS[i + 1]} == = ]]; then
+        ((i += 2))
+      elif _fcvm_takes_value "$command" "$word"; then
+        ((i++))
+      fi
+    elif [[ -z $command ]]; then
+      command=$word
+      [[ $command != ps ]] || command='ls'
+    elif [[ $command == podman ]]; then
+      command="podman $word"
+    else
+      ((arguments++))
+    fi
+  done
+
+  if [[ $previous == -* ]] && _fcvm_takes_value "$command" "$previous"; then
+    values=$(_fcvm_values "$previous")
+    case $values in
+      @files) mapfile -t COMPREPLY < <(compgen -f -- "$current") ;;
+      @folders) mapfile -t COMPREPLY < <(compgen -d -- "$current") ;;
+      *) mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current") ;;
+    esac
+    return
+  fi
+  # Behind the first argument everything is the container's.
+  if ((arguments > 0)) && [[ $command == exec || $command == 'podman run' ]]; then
+    mapfile -t COMPREPLY < <(compgen -f -- "$current")
+    return
+  fi
+  if [[ $current == -* ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$(_fcvm_options "$command")" -- "$current")
+    return
+  fi
+  case $command in
+    '') values='completions exec inspect kill logs ls podman rm setup stop version wait' ;;
+    podman) values=run ;;
+    'podman run') values='docker-archive: oci: oci-archive: containers-storage: dir:' ;;
+    completions) values=bash ;;
+    exec | kill | stop) values=$(_fcvm_vms running) ;;
+    inspect | logs | rm | wait) values=$(_fcvm_vms all) ;;
+    *) values= ;;
+  esac
+  mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
+}
+
+complete -F _fcvm fcvm
