@@ -111,6 +111,12 @@ void make_ext4(const std::string& directory, const std::string& file, const Ext4
     base::CommandOptions command;
     command.timeout = std::chrono::hours(2);
     command.cancellation = options.cancellation;
+    if (options.tick) {
+      command.tick = [&options]() -> std::optional<std::string> {
+        options.tick();
+        return std::nullopt;
+      };
+    }
     base::CommandResult result;
     try {
       result = base::run_command(std::move(spawn), command);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace base {
@@ -13,6 +14,7 @@ struct Ext4Options {
   std::uint64_t bytes = 0;        // length of the file system; the file is sparse
   std::uint64_t inodes = 0;       // 0: mke2fs's own choice
   std::uint64_t journal_mib = 0;  // 0: no journal
+  std::function<void()> tick;     // called a few times a second
   const base::Cancellation* cancellation = nullptr;
 };
 

@@ -486,5 +486,46 @@ TEST_F(ImageStoreTest, FullDataDirectoryIsSaidAndNothingIsLeft) {
   EXPECT_TRUE(base::list_directory(data.images()).empty());
 }
 
+TEST_F(ImageStoreTest, OrdinaryUserGetsADiskWithoutTheDeletedFiles) {
+  constexpr unsigned kNobody = 65534;
+  if (std::system("setpriv --reuid=65534 --clear-groups unshare --map-root-user true") != 0) {
+    GTEST_SKIP() << "ordinary users may not make user namespaces here";
+  }
+  const std::string reference = archive(
+      {{testing::directory("dir", 0500), testing::file("dir/old", "x"), testing::file("gone", "x")},
+       {testing::whiteout("gone"), testing::opaque("dir"), testing::file("dir/new", "y")}});
+  const std::string home = dir_ / "home";
+  base::make_directories(home);
+  ASSERT_EQ(::chown(home.c_str(), kNobody, kNobody), 0);
+  ASSERT_EQ(::chmod(dir_.path().c_str(), 0755), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::setenv("XDG_RUNTIME_DIR", home.c_str(), 1);
+    if (::setresgid(kNobody, kNobody, kNobody) != 0 ||
+        ::setresuid(kNobody, kNobody, kNobody) != 0) {
+      ::_exit(2);
+    }
+    try {
+      const storage::DataDirectory data(home + "/data");
+      storage::prepare_data_directory(data);
+      ImageStore(data).ensure(reference);
+      ::_exit(base::list_directory(data.images()).size() == 1 ? 0 : 3);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      ::_exit(1);
+    }
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_EQ(status, 0);
+  const ImageStore theirs(storage::DataDirectory(home + "/data"));
+  const std::string root = mount_root(theirs.list().at(0));
+  EXPECT_EQ(base::list_directory(root), std::vector<std::string>{"dir"});
+  EXPECT_EQ(base::list_directory(root + "/dir"), std::vector<std::string>{"new"});
+  struct stat info {};
+  ASSERT_EQ(::stat((root + "/dir/new").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 0U);
+}
+
 }  // namespace
 }  // namespace image

@@ -24,7 +24,6 @@ bool works(std::vector<std::string> argv) {
 }
 
 Namespace find_namespace() {
-  if (::geteuid() == 0) return {};
   // A mount namespace too: container storage probes what it may mount.
   const std::vector<std::string> all{"unshare", "--map-root-user", "--map-auto", "--mount", "--"};
   if (works(all)) return {all, false};
@@ -35,6 +34,8 @@ Namespace find_namespace() {
 }
 
 const Namespace& user_namespace() {
+  static const Namespace none;
+  if (::geteuid() == 0) return none;
   static const Namespace found = find_namespace();
   return found;
 }
