@@ -228,6 +228,7 @@ SessionResult Session::run() {
 }
 
 void Session::on_event(std::string_view message) {
+  if (done_) return;
   const wire::ProcessEvent event = wire::parse_process_event(message);
   switch (event.kind) {
     case wire::ProcessEvent::Kind::kStarted:

@@ -8,7 +8,8 @@
 namespace vm {
 
 ExecRelay::ExecRelay(ClientProcess client, GuestProcess guest, std::function<void()> on_done)
-    : client_(std::move(client.control)),
+    : detach_(client.start.detach),
+      client_(std::move(client.control)),
       guest_(std::move(guest.control)),
       on_done_(std::move(on_done)) {
   if (client.stdio && guest.stdio) {
@@ -43,7 +44,8 @@ ExecRelay::ExecRelay(ClientProcess client, GuestProcess guest, std::function<voi
   from_guest.on_message = [this](std::string_view message) {
     try {
       const auto event = wire::parse_process_event(message);
-      if (event.kind != wire::ProcessEvent::Kind::kStarted) told_ = true;
+      // Of a detached process nothing more will be heard.
+      if (event.kind != wire::ProcessEvent::Kind::kStarted || detach_) told_ = true;
     } catch (const base::Error& error) {
       base::log_warn(base::cat("an exec event of the guest: ", error.what()));
       guest_->reset(wire::ResetReason::kProtocol);

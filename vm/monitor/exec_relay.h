@@ -25,6 +25,7 @@ class ExecRelay {
   void fail(const std::string& why);
 
  private:
+  bool detach_;
   std::unique_ptr<wire::MessageStream> client_;
   std::unique_ptr<wire::MessageStream> guest_;
   std::unique_ptr<wire::StreamRelay> stdio_;
