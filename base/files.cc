@@ -258,6 +258,8 @@ FileLock FileLock::acquire(const std::string& path, bool exclusive,
     [[maybe_unused]] const ssize_t n = ::write(waiter->done.get(), &one, sizeof one);
   }).detach();
   if (!wait_for(waiter->done.get(), POLLIN, timeout)) throw Error(ETIMEDOUT, "locking", path);
+  std::uint64_t count = 0;
+  if (::read(waiter->done.get(), &count, sizeof count) < 0) throw_errno("locking", path);
   // Moved, not duplicated: a copy that the thread closes a moment later would keep the lock held
   // after its owner released it. The thread touches the descriptor no more once `done` is set.
   return FileLock(std::move(waiter->fd));

@@ -29,6 +29,7 @@ class StreamPumpTest : public testing::Test {
     StreamPump::Handler handler;
     handler.on_source_done = [this] { ++source_done_; };
     handler.on_sink_done = [this] { ++sink_done_; };
+    handler.on_source_abandoned = [this] { ++source_abandoned_; };
     handler.on_reset = [this](ResetReason why) {
       ++resets_;
       reason_ = why;
@@ -59,6 +60,7 @@ class StreamPumpTest : public testing::Test {
   std::unique_ptr<StreamPump> pump_;
   int source_done_ = 0;
   int sink_done_ = 0;
+  int source_abandoned_ = 0;
   int resets_ = 0;
   ResetReason reason_ = ResetReason::kCancelled;
 };
@@ -354,6 +356,56 @@ TEST_F(StreamPumpTest, ResetClosesBothDescriptorsAfterWhatCameBefore) {
   EXPECT_EQ(source_done_, 0);
   EXPECT_EQ(::write(in.write.get(), "x", 1), -1) << "the source was not closed";
   EXPECT_EQ(reason_, ResetReason::kCancelled);
+}
+
+TEST_F(StreamPumpTest, CloseSinkWritesWhatIsOnItsWayAndLosesTheRest) {
+  auto out = base::make_pipe();
+  start({base::Fd(), std::move(out.write), true, {}, false});
+  const std::string text(150'000, 'x');  // more than the pipe takes
+  peer().stream->write(text);
+  pair_.settle();
+  pump_->close_sink();
+  EXPECT_EQ(sink_done_, 0);
+  std::string received;
+  ASSERT_TRUE(pair_.until([&] {
+    received += drain(out.read);
+    return sink_done_ == 1;
+  }));
+  received += drain(out.read);
+  EXPECT_EQ(received.size(), text.size());
+  EXPECT_FALSE(pump_->sink_lost());
+  for (int i = 0; i < 20; ++i) {
+    peer().stream->write(std::string(peer().stream->writable(), 'y'));
+    pair_.settle();
+  }
+  EXPECT_GT(peer().stream->writable(), 0U) << "what is lost must still be granted again";
+  EXPECT_EQ(drain(out.read), "");
+}
+
+TEST_F(StreamPumpTest, LostSinkIsToldFromAFinishedOne) {
+  auto out = base::make_pipe();
+  start({base::Fd(), std::move(out.write), true, {}, false});
+  out.read.reset();
+  peer().stream->write("x");
+  ASSERT_TRUE(pair_.until([&] { return sink_done_ == 1; }));
+  EXPECT_TRUE(pump_->sink_lost());
+}
+
+TEST_F(StreamPumpTest, ResetTellsOfAnAbandonedSourceAtOnceAlthoughTheSinkIsStillBusy) {
+  auto in = base::make_pipe();
+  auto out = base::make_pipe();
+  start({std::move(in.read), std::move(out.write), true, {}, false});
+  peer().stream->write(std::string(150'000, 'x'));
+  peer().stream->shutdown_write();
+  pair_.settle();
+  peer().stream.reset();
+  ASSERT_TRUE(pair_.until([&] { return source_abandoned_ == 1; }));
+  EXPECT_EQ(resets_, 0);
+  ASSERT_TRUE(pair_.until([&] {
+    drain(out.read);
+    return resets_ == 1;
+  }));
+  EXPECT_EQ(source_abandoned_, 1);
 }
 
 TEST_F(StreamPumpTest, CallbacksMayDestroyThePump) {
