@@ -16,7 +16,6 @@ using nlohmann::json;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
 using ::testing::Not;
 using Kind = wire::PlanRootEdit::Kind;
 
@@ -104,7 +103,7 @@ TEST(BundleTest, DefaultProcessIsRootWithDefaultCapabilities) {
             R"("container=podman"])");
   EXPECT_FALSE(process.contains("terminal"));
   EXPECT_FALSE(process.contains("noNewPrivileges"));
-  const json capabilities = process.at("capabilities");
+  const json& capabilities = process.at("capabilities");
   EXPECT_EQ(capabilities.at("bounding").size(), 11U);
   EXPECT_EQ(capabilities.at("effective"), capabilities.at("bounding"));
   EXPECT_FALSE(capabilities.contains("ambient"));

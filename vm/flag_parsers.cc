@@ -94,7 +94,7 @@ std::uint64_t parse_size(std::string_view text) {
       factor = std::pow(1024.0, static_cast<double>(power + 1));
       unit.erase(0, 1);
     }
-    if (unit != "" && unit != "b" && unit != "i" && unit != "ib") throw bad();
+    if (!unit.empty() && unit != "b" && unit != "i" && unit != "ib") throw bad();
   }
   const double bytes = *number * factor;
   if (bytes > static_cast<double>(std::numeric_limits<std::int64_t>::max()) * 0.999) {

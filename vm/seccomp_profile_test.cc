@@ -25,7 +25,6 @@ namespace vm {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 constexpr std::string_view kProfile = R"({
   "defaultAction": "SCMP_ACT_ALLOW",
