@@ -1,5 +1,6 @@
 // Our bundle run by crun and podman's container of the same flags, asked about themselves.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -112,6 +113,8 @@ class BundleOnCrun : public ::testing::Test {
     }
     json config = json::parse(replaced(bundle.config_json, kGuestPrefix, top));
     config["root"]["path"] = oracle.rootfs();
+    // One level, which crun removes again.
+    config["linux"]["cgroupsPath"] = base::cat("/fcvm-test-", ::getpid());
     return config;
   }
 
