@@ -19,7 +19,8 @@ struct Sha256::State {
 };
 
 Sha256::Sha256() : state_(new State) {
-  if (state_->context == nullptr || EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) != 1) {
+  if (state_->context == nullptr ||
+      EVP_DigestInit_ex(state_->context, EVP_sha256(), nullptr) != 1) {
     throw Error("starting SHA-256 failed");
   }
 }

@@ -98,11 +98,17 @@ class [[nodiscard]] Result<void> {
 
 // Joins its arguments (strings and numbers) into one string.
 namespace detail {
-inline void append(std::string& out, std::string_view piece) { out += piece; }
-inline void append(std::string& out, const char* piece) { out += piece; }
-inline void append(std::string& out, char piece) { out += piece; }
+inline void append(std::string& out, std::string_view piece) {
+  out += piece;
+}
+inline void append(std::string& out, const char* piece) {
+  out += piece;
+}
+inline void append(std::string& out, char piece) {
+  out += piece;
+}
 template <typename N>
-  requires std::is_arithmetic_v<N>
+requires std::is_arithmetic_v<N>
 void append(std::string& out, N number) {
   out += std::to_string(number);
 }

@@ -173,8 +173,8 @@ void EventLoop::run_posted() {
 
 void EventLoop::run_once(std::chrono::milliseconds limit) {
   std::array<epoll_event, 64> events;
-  const int n = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
-                             timeout_ms(limit));
+  const int n =
+      ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms(limit));
   if (n < 0 && errno != EINTR) throw_errno("waiting for events");
   for (int i = 0; i < n; ++i) {
     // Copies: epoll_event is packed, so a reference into it may be misaligned.

@@ -102,7 +102,9 @@ Fd make_memfd(const std::string& name, std::size_t size) {
   return fd;
 }
 
-Fd duplicate(const Fd& fd) { return duplicate(fd.get()); }
+Fd duplicate(const Fd& fd) {
+  return duplicate(fd.get());
+}
 
 Fd duplicate(int fd) {
   Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));

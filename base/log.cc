@@ -19,18 +19,32 @@ std::atomic<LogLevel> g_level{LogLevel::kWarn};
 
 }  // namespace
 
-void set_log_sink(LogSink sink) { g_sink = sink; }
-void set_log_level(LogLevel level) { g_level = level; }
-bool log_enabled(LogLevel level) { return level >= g_level.load(std::memory_order_relaxed); }
+void set_log_sink(LogSink sink) {
+  g_sink = sink;
+}
+void set_log_level(LogLevel level) {
+  g_level = level;
+}
+bool log_enabled(LogLevel level) {
+  return level >= g_level.load(std::memory_order_relaxed);
+}
 
 void log(LogLevel level, std::string_view message) {
   if (log_enabled(level)) g_sink.load()(level, message);
 }
 
-void log_debug(std::string_view message) { log(LogLevel::kDebug, message); }
-void log_info(std::string_view message) { log(LogLevel::kInfo, message); }
-void log_warn(std::string_view message) { log(LogLevel::kWarn, message); }
-void log_error(std::string_view message) { log(LogLevel::kError, message); }
+void log_debug(std::string_view message) {
+  log(LogLevel::kDebug, message);
+}
+void log_info(std::string_view message) {
+  log(LogLevel::kInfo, message);
+}
+void log_warn(std::string_view message) {
+  log(LogLevel::kWarn, message);
+}
+void log_error(std::string_view message) {
+  log(LogLevel::kError, message);
+}
 
 std::optional<LogLevel> parse_log_level(std::string_view name) {
   static constexpr std::array<std::pair<std::string_view, LogLevel>, 6> kNames{{

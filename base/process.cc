@@ -26,7 +26,9 @@ namespace {
 
 constexpr std::size_t kMaxMappedFds = 64;
 
-int pidfd_open(pid_t pid) { return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)); }
+int pidfd_open(pid_t pid) {
+  return static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+}
 
 // argv or envp for exec: pointers into `strings`, which has to outlive them.
 std::vector<char*> exec_vector(const std::vector<std::string>& strings) {
@@ -40,7 +42,8 @@ std::vector<char*> exec_vector(const std::vector<std::string>& strings) {
 std::string resolve_program(const std::string& name) {
   if (name.find('/') != std::string::npos) return name;
   const char* path = std::getenv("PATH");
-  std::string_view rest = path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  std::string_view rest =
+      path != nullptr ? path : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   while (!rest.empty()) {
     const auto colon = rest.find(':');
     const std::string candidate = cat(rest.substr(0, colon), "/", name);

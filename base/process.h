@@ -28,7 +28,7 @@ struct ExitStatus {
 ExitStatus exit_status_from_wait(int wait_status);
 
 struct SpawnOptions {
-  std::vector<std::string> argv;              // argv[0] is looked up in PATH unless it has a '/'
+  std::vector<std::string> argv;                // argv[0] is looked up in PATH unless it has a '/'
   std::optional<std::vector<std::string>> env;  // NAME=value; the caller's own when absent
   std::string working_directory;
   // Descriptors the child gets: (ours, number in the child). 0, 1 and 2 not named here are

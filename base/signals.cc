@@ -18,7 +18,9 @@ SignalMask::SignalMask(std::initializer_list<int> signals) {
   if (error != 0) throw Error(error, "blocking signals");
 }
 
-SignalMask::~SignalMask() { pthread_sigmask(SIG_SETMASK, &old_, nullptr); }
+SignalMask::~SignalMask() {
+  pthread_sigmask(SIG_SETMASK, &old_, nullptr);
+}
 
 SignalWatch::SignalWatch(EventLoop& loop, std::initializer_list<int> signals,
                          std::function<void(int)> callback)

@@ -13,7 +13,11 @@ std::int64_t read_clock(clockid_t clock) {
 
 }  // namespace
 
-std::int64_t wall_clock_ns() { return read_clock(CLOCK_REALTIME); }
-std::int64_t monotonic_ns() { return read_clock(CLOCK_MONOTONIC); }
+std::int64_t wall_clock_ns() {
+  return read_clock(CLOCK_REALTIME);
+}
+std::int64_t monotonic_ns() {
+  return read_clock(CLOCK_MONOTONIC);
+}
 
 }  // namespace vm

@@ -44,9 +44,12 @@ std::string random_hex(std::size_t digits) {
 
 std::string hypervisor_name(HypervisorChoice choice) {
   switch (choice) {
-    case HypervisorChoice::kAuto: return "auto";
-    case HypervisorChoice::kQemu: return "qemu";
-    case HypervisorChoice::kFirecracker: return "firecracker";
+    case HypervisorChoice::kAuto:
+      return "auto";
+    case HypervisorChoice::kQemu:
+      return "qemu";
+    case HypervisorChoice::kFirecracker:
+      return "firecracker";
   }
   return "auto";
 }
@@ -123,15 +126,20 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   LaunchPlan plan;
   plan.hypervisor = can.hypervisor;
   switch (options.accel) {
-    case AccelChoice::kAuto: plan.accel = to_string(can.best_accel()); break;
-    case AccelChoice::kKvm: plan.accel = "kvm"; break;
-    case AccelChoice::kTcg: plan.accel = "tcg"; break;
+    case AccelChoice::kAuto:
+      plan.accel = to_string(can.best_accel());
+      break;
+    case AccelChoice::kKvm:
+      plan.accel = "kvm";
+      break;
+    case AccelChoice::kTcg:
+      plan.accel = "tcg";
+      break;
   }
   record.accel = plan.accel;
   const image::Kernel kernel = image::load_kernel(data, options.kernel);
   plan.kernel = kernel.path;
-  plan.initramfs =
-      image::ensure_initramfs(data, base::find_own_program("fc-agent"), kernel).path;
+  plan.initramfs = image::ensure_initramfs(data, base::find_own_program("fc-agent"), kernel).path;
   plan.kernel_args = options.kernel_args;
   plan.cpus = record.cpus;
   plan.mem_mib = record.mem_mib;

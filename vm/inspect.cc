@@ -2,8 +2,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "vm/launch_plan.h"
 #include "base/files.h"
+#include "vm/launch_plan.h"
 #include "vm/monitor/log_file.h"
 #include "vm/vm_manager.h"
 

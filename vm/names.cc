@@ -10,15 +10,18 @@ namespace vm {
 
 std::string random_name() {
   static constexpr std::array<std::string_view, 32> kAdjectives{
-      "amber", "brave", "brisk", "calm",  "clear", "deft",  "eager", "early", "fair",  "fleet", "fond",
-      "frank", "glad",  "grand", "hardy", "keen",  "kind",  "light", "lucid", "merry", "mild",  "neat",
-      "nimble", "proud", "quick", "quiet", "sharp", "sound", "steady", "swift", "warm",  "wise"};
+      "amber", "brave", "brisk", "calm",  "clear",  "deft",  "eager",  "early",
+      "fair",  "fleet", "fond",  "frank", "glad",   "grand", "hardy",  "keen",
+      "kind",  "light", "lucid", "merry", "mild",   "neat",  "nimble", "proud",
+      "quick", "quiet", "sharp", "sound", "steady", "swift", "warm",   "wise"};
   static constexpr std::array<std::string_view, 32> kNouns{
-      "alder", "badger", "birch", "bison",  "brook", "cedar", "comet", "condor", "crane", "delta", "elm",
-      "falcon", "fern",  "finch", "harbor", "heron", "ibex",  "island", "larch", "lynx",  "maple", "marten",
-      "meadow", "orca",  "otter", "pine",   "raven", "ridge", "river",  "stork", "tern",  "willow"};
+      "alder", "badger", "birch", "bison",  "brook", "cedar",  "comet",  "condor",
+      "crane", "delta",  "elm",   "falcon", "fern",  "finch",  "harbor", "heron",
+      "ibex",  "island", "larch", "lynx",   "maple", "marten", "meadow", "orca",
+      "otter", "pine",   "raven", "ridge",  "river", "stork",  "tern",   "willow"};
   std::random_device random;
-  return base::cat(kAdjectives[random() % kAdjectives.size()], "_", kNouns[random() % kNouns.size()]);
+  return base::cat(kAdjectives[random() % kAdjectives.size()], "_",
+                   kNouns[random() % kNouns.size()]);
 }
 
 }  // namespace vm

@@ -33,7 +33,9 @@ base::Error no_such_vm(std::string_view name) {
 
 }  // namespace
 
-VmManager::VmManager(const storage::DataDirectory& data) : store_(data) { reconcile(store_); }
+VmManager::VmManager(const storage::DataDirectory& data) : store_(data) {
+  reconcile(store_);
+}
 
 std::vector<VmRecord> VmManager::list() const {
   std::vector<VmRecord> vms = store_.list();
@@ -52,8 +54,8 @@ VmRecord VmManager::find(std::string_view name) const {
   for (const auto& vm : vms) {
     if (name.empty() || !vm.id.starts_with(name)) continue;
     if (found != nullptr) {
-      throw base::Error(base::cat("more than one VM has an ID that begins with ",
-                                  base::quoted(name)))
+      throw base::Error(
+          base::cat("more than one VM has an ID that begins with ", base::quoted(name)))
           .set_hint("give more of the ID, or the name");
     }
     found = &vm;
@@ -72,11 +74,14 @@ VmRecord VmManager::find(std::string_view name) const {
 base::Fd VmManager::start(const VmRecord& record, std::int64_t command_start_ns) {
   const VmPaths paths = store_.paths(record.id);
   base::SocketPair pair = base::make_socket_pair(SOCK_STREAM);
-  const base::Fd log =
-      base::open_file(paths.monitor_log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+  const base::Fd log = base::open_file(paths.monitor_log, O_WRONLY | O_CREAT | O_APPEND, 0600);
   base::SpawnOptions spawn;
-  spawn.argv = {base::find_own_program("fcvm-monitor"), "--data-dir", store_.data().root(),
-                "--id",                                 record.id,    "--client-fd",
+  spawn.argv = {base::find_own_program("fcvm-monitor"),
+                "--data-dir",
+                store_.data().root(),
+                "--id",
+                record.id,
+                "--client-fd",
                 "3"};
   if (command_start_ns != 0) {
     spawn.argv.insert(spawn.argv.end(), {"--since", std::to_string(command_start_ns)});
@@ -113,8 +118,9 @@ EndResult VmManager::stop(const VmRecord& record, std::optional<int> timeout_s) 
   request.op = MonitorRequest::Op::kStop;
   request.timeout_s = timeout_s;
   const int seconds = timeout_s.value_or(record.stop_timeout_s);
-  const auto limit = seconds < 0 ? std::chrono::milliseconds(-1)
-                                 : std::chrono::milliseconds(std::chrono::seconds(seconds) + kStopGrace);
+  const auto limit = seconds < 0
+                         ? std::chrono::milliseconds(-1)
+                         : std::chrono::milliseconds(std::chrono::seconds(seconds) + kStopGrace);
   const MonitorReply reply = ask_monitor(std::move(socket), request, limit);
   if (!reply.ok) throw base::Error(reply.error);
   return {reply.exit_code, reply.removed};
@@ -126,8 +132,8 @@ void VmManager::kill(const VmRecord& record, int signal) const {
   request.signal = signal;
   const MonitorReply reply = ask_monitor(connect(record), request, kReplyDeadline);
   if (!reply.ok) {
-    throw base::Error(base::cat("sending ", signal, " to VM ", base::quoted(record.name), ": ",
-                                reply.error));
+    throw base::Error(
+        base::cat("sending ", signal, " to VM ", base::quoted(record.name), ": ", reply.error));
   }
 }
 
@@ -137,8 +143,8 @@ int VmManager::wait(const VmRecord& record, const base::Cancellation* cancellati
       MonitorRequest request;
       request.op = MonitorRequest::Op::kWait;
       try {
-        const MonitorReply reply = ask_monitor(std::move(socket), request,
-                                               std::chrono::milliseconds(-1), cancellation);
+        const MonitorReply reply =
+            ask_monitor(std::move(socket), request, std::chrono::milliseconds(-1), cancellation);
         if (reply.exit_code) return *reply.exit_code;
       } catch (const base::Error& error) {
         if (error.errnum() != ECONNRESET) throw;
@@ -154,8 +160,8 @@ int VmManager::wait(const VmRecord& record, const base::Cancellation* cancellati
 void VmManager::remove(const VmRecord& record, bool force, std::optional<int> timeout_s) {
   if (record.has_monitor()) {
     if (!force) {
-      throw base::Error(base::cat("VM ", base::quoted(record.name), " is ",
-                                  to_string(record.status)))
+      throw base::Error(
+          base::cat("VM ", base::quoted(record.name), " is ", to_string(record.status)))
           .set_hint("stop it first, or remove it with --force");
     }
     if (stop(record, timeout_s).removed) return;
@@ -180,8 +186,7 @@ std::string VmManager::exec_process(const VmRecord& record, const ExecOptions& o
 
 bool VmManager::name_taken(const std::string& name) const {
   const std::vector<VmRecord> vms = store_.list();
-  return std::any_of(vms.begin(), vms.end(),
-                     [&](const VmRecord& vm) { return vm.name == name; });
+  return std::any_of(vms.begin(), vms.end(), [&](const VmRecord& vm) { return vm.name == name; });
 }
 
 void VmManager::check_name(const std::string& name) const {

@@ -43,7 +43,7 @@ struct VmRecord {
   base::ProcessId monitor;
   base::ProcessId vmm;
 
-  std::string image;         // as the user named it
+  std::string image;  // as the user named it
   std::string image_digest;
   std::vector<std::string> command;  // entrypoint and arguments
   std::map<std::string, std::string> labels;

@@ -53,7 +53,9 @@ std::vector<VmRecord> VmStore::list() const {
   return vms;
 }
 
-void VmStore::create(const VmRecord& record) const { records_.create(record.id, to_json(record)); }
+void VmStore::create(const VmRecord& record) const {
+  records_.create(record.id, to_json(record));
+}
 
 void VmStore::update(const state::RecordLock& lock, const VmRecord& record) const {
   records_.update(lock, to_json(record));

@@ -18,7 +18,7 @@ struct VmPaths {
   std::string disks;  // <data>/vm-disks/<id>, 0700; the rest lies in it
   std::string root_disk;
   std::string launch_plan;
-  std::string exec_base;  // what exec needs to know of the bundle (vm/bundle.h)
+  std::string exec_base;    // what exec needs to know of the bundle (vm/bundle.h)
   std::string log;          // of the container (vm/monitor/log_file.h)
   std::string console_log;  // of the guest's kernel
   std::string monitor_log;

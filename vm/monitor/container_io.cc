@@ -51,10 +51,9 @@ void ContainerIo::flush_client(Output& output, Client& client) {
 }
 
 void ContainerIo::settle(Output& output) {
-  const bool backlog =
-      std::any_of(output.clients.begin(), output.clients.end(), [](const Client& client) {
-        return !client.gone && client.pending.size() > kBacklogBytes;
-      });
+  const bool backlog = std::any_of(
+      output.clients.begin(), output.clients.end(),
+      [](const Client& client) { return !client.gone && client.pending.size() > kBacklogBytes; });
   if (!backlog && output.owed != 0 && output.stream) {
     output.stream->consume(std::exchange(output.owed, 0));
   }

@@ -47,9 +47,8 @@ void Guest::boot(const wire::BootPlan& plan) {
 void Guest::control(wire::ControlRequest request, std::chrono::milliseconds deadline,
                     ControlCallback callback) {
   if (down_) {
-    loop_.post([callback = std::move(callback)] {
-      callback(base::Error("the guest link is down"));
-    });
+    loop_.post(
+        [callback = std::move(callback)] { callback(base::Error("the guest link is down")); });
     return;
   }
   if (!control_ || !control_->open()) {

@@ -22,10 +22,10 @@ std::string rfc3339_nano(std::int64_t ns) {
   tm parts{};
   ::gmtime_r(&seconds, &parts);
   std::array<char, 80> text;
-  const int n = std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%09lldZ",
-                              parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                              parts.tm_min, parts.tm_sec,
-                              static_cast<long long>(ns % 1'000'000'000));
+  const int n =
+      std::snprintf(text.data(), text.size(), "%04d-%02d-%02dT%02d:%02d:%02d.%09lldZ",
+                    parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
+                    parts.tm_min, parts.tm_sec, static_cast<long long>(ns % 1'000'000'000));
   return {text.data(), static_cast<std::size_t>(n)};
 }
 

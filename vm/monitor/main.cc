@@ -10,13 +10,13 @@
 
 #include "base/error.h"
 #include "base/event_loop.h"
+#include "base/files.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "hypervisor/hypervisor.h"
 #include "storage/data_directory.h"
 #include "vm/clock.h"
 #include "vm/launch_plan.h"
-#include "base/files.h"
 #include "vm/monitor/log_file.h"
 #include "vm/monitor/monitor.h"
 
@@ -56,11 +56,20 @@ int main(int argc, char** argv) {
                                                      {nullptr, 0, nullptr, 0}}};
     for (int flag; (flag = ::getopt_long(argc, argv, "", kOptions.data(), nullptr)) != -1;) {
       switch (flag) {
-        case 'd': data_dir = optarg; break;
-        case 'i': options.vm_id = optarg; break;
-        case 'c': options.first_client = base::Fd(parse_number<int>(optarg)); break;
-        case 's': options.command_start_ns = parse_number<std::int64_t>(optarg); break;
-        default: return 125;
+        case 'd':
+          data_dir = optarg;
+          break;
+        case 'i':
+          options.vm_id = optarg;
+          break;
+        case 'c':
+          options.first_client = base::Fd(parse_number<int>(optarg));
+          break;
+        case 's':
+          options.command_start_ns = parse_number<std::int64_t>(optarg);
+          break;
+        default:
+          return 125;
       }
     }
     if (data_dir.empty() || options.vm_id.empty()) {

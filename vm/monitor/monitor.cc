@@ -59,8 +59,8 @@ void Monitor::begin(milliseconds lock_timeout) {
   record_lock_ = store_.records().lock_record(options_.vm_id, lock_timeout);
   record_ = store_.read(options_.vm_id).take();
   if (record_.has_monitor() || record_.status == VmStatus::kRemoving) {
-    throw base::Error(base::cat("VM ", base::quoted(record_.name), " is ",
-                                to_string(record_.status)));
+    throw base::Error(
+        base::cat("VM ", base::quoted(record_.name), " is ", to_string(record_.status)));
   }
   record_.status = VmStatus::kStarting;
   record_.monitor = base::identify_process(::getpid()).value();
@@ -264,8 +264,8 @@ void Monitor::exec(ClientProcess process) {
     wire::ProcessEvent event;
     event.kind = wire::ProcessEvent::Kind::kFailed;
     event.code = 125;
-    event.message = base::cat("VM ", base::quoted(record_.name), " is ",
-                              to_string(record_.status), ", not running");
+    event.message = base::cat("VM ", base::quoted(record_.name), " is ", to_string(record_.status),
+                              ", not running");
     // Kept until the client goes: the message may still have to wait for credit.
     attached_.emplace_back();
     attached_.back().control = std::move(process.control);
@@ -283,13 +283,11 @@ void Monitor::exec(ClientProcess process) {
   GuestProcess guest = guest_->open_process(process.start);
   execs_.emplace_back();
   const auto at = std::prev(execs_.end());
-  *at = std::make_unique<ExecRelay>(std::move(process), std::move(guest), [this, at] {
-    loop_.post([this, at] { execs_.erase(at); });
-  });
+  *at = std::make_unique<ExecRelay>(std::move(process), std::move(guest),
+                                    [this, at] { loop_.post([this, at] { execs_.erase(at); }); });
 }
 
-void Monitor::on_request(const std::string& text,
-                         const std::function<void(std::string)>& reply) {
+void Monitor::on_request(const std::string& text, const std::function<void(std::string)>& reply) {
   MonitorRequest request;
   try {
     request = parse_monitor_request(text);
@@ -309,9 +307,11 @@ void Monitor::on_request(const std::string& text,
     }
     case MonitorRequest::Op::kKill: {
       if (record_.status != VmStatus::kRunning || !guest_) {
-        reply(to_json(MonitorReply{
-            false,
-            base::cat("it is ", to_string(record_.status), ", not running"), {}, false, {}}));
+        reply(to_json(MonitorReply{false,
+                                   base::cat("it is ", to_string(record_.status), ", not running"),
+                                   {},
+                                   false,
+                                   {}}));
         return;
       }
       wire::ControlRequest control;
@@ -351,8 +351,8 @@ void Monitor::on_boot_event(const wire::BootEvent& event) {
       start_container();
       return;
     case wire::BootEvent::Kind::kFailed:
-      container_ended(125, base::cat("the guest could not start: ", event.step, ": ",
-                                     event.message));
+      container_ended(125,
+                      base::cat("the guest could not start: ", event.step, ": ", event.message));
       return;
   }
 }
@@ -392,8 +392,8 @@ void Monitor::on_container_event(std::string_view message) {
     event = wire::parse_process_event(message);
   } catch (const base::Error& error) {
     guest_trusted_ = false;
-    container_ended(125, base::cat("the guest answered in a way that cannot be read: ",
-                                   error.what()));
+    container_ended(125,
+                    base::cat("the guest answered in a way that cannot be read: ", error.what()));
     return;
   }
   switch (event.kind) {
@@ -459,7 +459,9 @@ void Monitor::stop(const MonitorRequest& request) {
   if (timeout_s > 0) stop_timer_ = loop_.after(seconds(timeout_s), kill_container);
 }
 
-void Monitor::request_stop() { stop(MonitorRequest{}); }
+void Monitor::request_stop() {
+  stop(MonitorRequest{});
+}
 
 // ---- the end
 

@@ -112,7 +112,7 @@ class Monitor {
   base::EventLoop::Registration stop_timer_;
 
   bool agent_ready_ = false;
-  bool guest_trusted_ = true;       // false: it broke the protocol, so nothing is asked of it any more
+  bool guest_trusted_ = true;  // false: it broke the protocol, so nothing is asked of it any more
   bool first_client_done_ = false;  // it has attached, or has gone, or there was none
   bool container_asked_ = false;    // the guest was told to start it
   bool container_over_ = false;     // it has exited or never ran
@@ -121,7 +121,7 @@ class Monitor {
   bool shutting_down_ = false;
   bool finished_ = false;
   bool done_ = false;
-  int fail_code_ = 0;  // 125, 126, 127 when the container never ran
+  int fail_code_ = 0;             // 125, 126, 127 when the container never ran
   std::uint16_t start_rows_ = 0;  // of the container's terminal, as the first client has it
   std::uint16_t start_columns_ = 0;
 };

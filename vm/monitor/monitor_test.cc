@@ -51,9 +51,7 @@ class TestClient {
   void ask(const MonitorRequest& request) {
     request_ = std::make_unique<wire::MessageStream>(link_->open(wire::kRequestService, ""));
     wire::MessageStream::Handler handler;
-    handler.on_message = [this](std::string_view message) {
-      reply = parse_monitor_reply(message);
-    };
+    handler.on_message = [this](std::string_view message) { reply = parse_monitor_reply(message); };
     request_->set_handler(std::move(handler));
     request_->send(to_json(request));
   }
@@ -149,8 +147,8 @@ class MonitorTest : public ::testing::Test {
       ASSERT_NE(hypervisor_->machine(), nullptr) << stored().error;
     }
     if (hypervisor_->machine() != nullptr) {
-      agent_ = std::make_unique<testing::FakeAgent>(loop_,
-                                                    hypervisor_->machine()->take_guest_end());
+      agent_ =
+          std::make_unique<testing::FakeAgent>(loop_, hypervisor_->machine()->take_guest_end());
     }
   }
 
@@ -203,7 +201,8 @@ TEST_F(MonitorTest, OutputAndExitStatusReachTheClientAndTheLog) {
   process.complain("err\n");
   process.exit(37);
   power_off();
-  ASSERT_TRUE(until([this] { return client_->ended() && client_->out_ended && client_->err_ended; }));
+  ASSERT_TRUE(
+      until([this] { return client_->ended() && client_->out_ended && client_->err_ended; }));
   EXPECT_EQ(client_->out, "out\n");
   EXPECT_EQ(client_->err, "err\n");
   EXPECT_EQ(client_->events.back().kind, wire::ProcessEvent::Kind::kExited);

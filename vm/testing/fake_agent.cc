@@ -53,7 +53,9 @@ FakeAgent::FakeAgent(base::EventLoop& loop, base::Fd guest_end) {
 
 FakeAgent::~FakeAgent() = default;
 
-void FakeAgent::report(const wire::BootEvent& event) { boot_->send(wire::to_json(event)); }
+void FakeAgent::report(const wire::BootEvent& event) {
+  boot_->send(wire::to_json(event));
+}
 
 void FakeAgent::ready() {
   wire::BootEvent event;
@@ -92,8 +94,8 @@ void FakeAgent::take(std::unique_ptr<wire::Stream> stream, const std::string& se
   if (service == wire::kProcessService) {
     process->control = std::make_unique<wire::MessageStream>(std::move(stream));
     wire::MessageStream::Handler handler;
-    handler.on_message = [this, id = argument, weak = std::weak_ptr(process)](
-                             std::string_view message) {
+    handler.on_message = [this, id = argument,
+                          weak = std::weak_ptr(process)](std::string_view message) {
       const auto self = weak.lock();
       if (!self) return;
       if (!std::exchange(have_start_[id], true)) {
