@@ -287,6 +287,7 @@ class Builder {
     meta.config = config_.config;
     const std::vector<std::string> layers = keep_layers(layout_, image);
     std::vector<std::string> directories;
+    directories.reserve(layers.size());
     for (const std::string& layer : layers) directories.push_back(root + "/" + layer);
     meta.passwd = read_merged_file(directories, "etc/passwd", kMaxAccountsBytes).value_or("");
     meta.group = read_merged_file(directories, "etc/group", kMaxAccountsBytes).value_or("");

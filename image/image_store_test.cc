@@ -1,5 +1,6 @@
 #include "image/image_store.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -57,6 +58,7 @@ class ImageStoreTest : public ::testing::Test {
   std::string archive(const std::vector<std::vector<TarEntry>>& layers,
                       const ArchiveOptions& options = {}) {
     std::vector<std::string> tars;
+    tars.reserve(layers.size());
     for (const auto& layer : layers) tars.push_back(testing::make_tar(layer));
     const std::string name = base::cat("archive-", counter_++, ".tar");
     dir_.write(name, testing::make_docker_archive(tars, options));
@@ -204,7 +206,7 @@ TEST_F(ImageStoreTest, SeveralAtOnceBuildItOnce) {
   std::vector<pid_t> children;
   std::vector<int> built;
   int pipe_fds[2];
-  ASSERT_EQ(::pipe(pipe_fds), 0);
+  ASSERT_EQ(::pipe2(pipe_fds, O_CLOEXEC), 0);
   for (int i = 0; i < 4; ++i) {
     const pid_t child = ::fork();
     if (child == 0) {
@@ -289,6 +291,7 @@ TEST_F(ImageStoreTest, WhiteoutsAndOpaqueDirectoriesDeleteAsInPodman) {
 
 TEST_F(ImageStoreTest, ImageWithManyLayersCanBeMounted) {
   std::vector<std::vector<TarEntry>> layers;
+  layers.reserve(32);
   for (int i = 0; i < 32; ++i) {
     layers.push_back({testing::file(base::cat("f", i), base::cat(i))});
   }
@@ -389,6 +392,7 @@ TEST_F(ImageStoreTest, LargeFileIsStoppedAtTheLimit) {
 
 TEST_F(ImageStoreTest, ManySmallFilesAreStoppedAtTheLimit) {
   std::vector<TarEntry> entries;
+  entries.reserve(2000);
   for (int i = 0; i < 2000; ++i) entries.push_back(testing::file(base::cat("f", i), ""));
   EnsureOptions options;
   options.max_entries = 500;
@@ -397,6 +401,7 @@ TEST_F(ImageStoreTest, ManySmallFilesAreStoppedAtTheLimit) {
 
 TEST_F(ImageStoreTest, ManyLayersAreStoppedAtTheLimit) {
   std::vector<std::vector<TarEntry>> layers;
+  layers.reserve(6);
   for (int i = 0; i < 6; ++i) {
     layers.push_back({testing::file(base::cat("f", i), std::string(4 << 20, 'x'))});
   }

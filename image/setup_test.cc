@@ -1,5 +1,6 @@
 #include "image/setup.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -62,7 +63,7 @@ class SetupTest : public ::testing::Test {
     }
   }
 
-  SetupOptions options(std::function<void(const std::string&)> on_stage = {}) {
+  SetupOptions options(const std::function<void(const std::string&)>& on_stage = {}) {
     SetupOptions out;
     out.loop_file_bytes = 2ULL << 30;
     out.agent_path = dir_ / "agent";
@@ -94,7 +95,7 @@ TEST_F(SetupTest, MakesAllAssetsOnceAndSurvivesKillAtEveryStage) {
   std::set<std::string> died_at;
   for (int turn = 0; turn < 40; ++turn) {
     int pipe_fds[2];
-    ASSERT_EQ(::pipe(pipe_fds), 0);
+    ASSERT_EQ(::pipe2(pipe_fds, O_CLOEXEC), 0);
     const pid_t child = ::fork();
     if (child == 0) {
       ::close(pipe_fds[0]);
