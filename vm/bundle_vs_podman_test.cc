@@ -274,7 +274,7 @@ TEST_F(BundleVsPodman, ExecInheritsTheSame) {
   };
   // Limits every machine can give, one without CAP_SYS_RESOURCE too.
   const std::vector<std::string> limits = {"--ulimit", "nofile=512:1024", "--ulimit",
-                                           "nproc=500:600"};
+                                           "nproc=20000:30000"};
   const std::vector<std::vector<std::string>> containers = {
       {},
       {"--env", "Z=1", "--cap-drop", "CHOWN"},
