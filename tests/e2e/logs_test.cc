@@ -23,10 +23,11 @@ class LogsTest : public testing::Test {
   static void SetUpTestSuite() {
     vm_ = std::make_unique<Vm>(
         std::vector<std::string>{},
-        std::vector<std::string>{"sh", "-c",
-                                 "trap 'n=$((n + 1)); echo usr$n' USR1; trap 'exit 0' TERM; "
-                                 "echo one; echo two >&2; echo three; "
-                                 "while :; do sleep 1000 & wait $!; done"});
+        std::vector<std::string>{
+            "sh", "-c",
+            "trap 'n=$((n + 1)); echo usr$n' USR1; trap 'exit 0' TERM; "
+            "echo one; usleep 200000; echo two >&2; usleep 200000; echo three; "
+            "while :; do sleep 1000 & wait $!; done"});
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (fcvm({"logs", vm_->name()}).out != "one\nthree\n" &&
            std::chrono::steady_clock::now() < until) {

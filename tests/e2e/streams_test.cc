@@ -135,9 +135,11 @@ TEST(StreamsTest, InputNobodyReadsIsDropped) {
   EXPECT_EQ(outcome.err, "");
 }
 
-TEST(StreamsTest, ReaderThatLeavesEndsTheWriter) {
+TEST(StreamsTest, ReaderThatLeavesEndsTheCommandAndNotTheContainer) {
+  const std::string name = unique_name("reader");
+  const RemoveAtEnd remove(name);
   base::Pipe out = base::make_pipe();
-  Command command = fcvm_command(run_args({"--rm"}, {"yes"}));
+  Command command = fcvm_command(run_args({"--rm", "--name", name}, {"yes"}));
   command.fds = {{out.write.get(), STDOUT_FILENO}};
   Process process(std::move(command));
   out.write.reset();
@@ -147,7 +149,8 @@ TEST(StreamsTest, ReaderThatLeavesEndsTheWriter) {
   out.read.reset();
   const Outcome outcome = process.wait();
   EXPECT_FALSE(outcome.timed_out) << outcome;
-  EXPECT_NE(outcome.status, 0);
+  EXPECT_EQ(outcome.status, 126) << "podman's status for it: " << outcome;
+  EXPECT_EQ(fcvm({"exec", name, "echo", "alive"}).out, "alive\n");
 }
 
 TEST(StreamsTest, OutputOfAProcessThatOutlivesTheFirstIsNotWaitedFor) {

@@ -43,19 +43,23 @@ TEST(TerminalTest, RunIsARealTerminal) {
   terminal.type("while [ \"$(stty size)\" != '50 132' ]; do :; done; echo now$((50 + 0))\n");
   EXPECT_TRUE(terminal.shows("now50", seconds(20))) << terminal.screen();
 
-  terminal.type("trap 'echo resized=$(stty size)' WINCH; echo trap$((1 + 1)); sleep 20\n");
+  terminal.type(
+      "sh -c 'trap \"echo resized=\\$(stty size); exit\" WINCH; echo trap$((1 + 1)); "
+      "while :; do sleep 0.1; done'\n");
   EXPECT_TRUE(terminal.shows("trap2", seconds(20)));
   terminal.resize(24, 80);
-  terminal.type(kCtrlC);
   EXPECT_TRUE(terminal.shows("resized=24 80", seconds(20))) << terminal.screen();
 
-  terminal.type("sleep 1000; echo never\n");
-  EXPECT_TRUE(terminal.shows("never", seconds(20)));
+  // Ctrl-C means a signal only once the shell has left its line editor.
+  terminal.type("echo on$((1 + 1)); sleep 1000; echo never\n");
+  EXPECT_TRUE(terminal.shows("on2", seconds(20)));
   terminal.type(kCtrlC);
   terminal.type("echo status=$?\n");
   EXPECT_TRUE(terminal.shows("status=130", seconds(20))) << terminal.screen();
 
-  terminal.type("(exit 7)\n");
+  terminal.type("echo done$((1 + 1)); (exit 7)\n");
+  EXPECT_TRUE(terminal.shows("done2", seconds(20)));
+  EXPECT_TRUE(terminal.shows("# ", seconds(20)));
   terminal.type(kCtrlD);
   EXPECT_EQ(terminal.wait(), 7) << terminal.screen();
   EXPECT_TRUE(same_settings(terminal.settings(), before));
@@ -129,11 +133,14 @@ TEST(TerminalTest, ExecIsARealTerminal) {
   terminal.resize(44, 111);
   terminal.type("while [ \"$(stty size)\" != '44 111' ]; do :; done; echo now$((44 + 0))\n");
   EXPECT_TRUE(terminal.shows("now44", seconds(20))) << terminal.screen();
-  terminal.type("sleep 1000\n");
+  terminal.type("echo on$((1 + 1)); sleep 1000\n");
+  EXPECT_TRUE(terminal.shows("on2", seconds(20)));
   terminal.type(kCtrlC);
   terminal.type("echo status=$?\n");
   EXPECT_TRUE(terminal.shows("status=130", seconds(20))) << terminal.screen();
-  terminal.type("(exit 6)\n");
+  terminal.type("echo done$((1 + 1)); (exit 6)\n");
+  EXPECT_TRUE(terminal.shows("done2", seconds(20)));
+  EXPECT_TRUE(terminal.shows("# ", seconds(20)));
   terminal.type(kCtrlD);
   EXPECT_EQ(terminal.wait(), 6) << terminal.screen();
   EXPECT_TRUE(same_settings(terminal.settings(), before));

@@ -8,8 +8,8 @@
 #include <atomic>
 #include <cctype>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <stdexcept>
 #include <thread>
 
@@ -144,7 +144,10 @@ std::vector<int> find_processes(std::string_view first, std::string_view second)
       continue;
     }
     std::ifstream in(it->path() / "cmdline", std::ios::binary);
-    std::string line{std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+    // Iterators would throw for a process that ends while it is read.
+    std::ostringstream text;
+    text << in.rdbuf();
+    std::string line = text.str();
     std::replace(line.begin(), line.end(), '\0', ' ');
     if (line.find(first) != std::string::npos && line.find(second) != std::string::npos) {
       pids.push_back(std::stoi(name));

@@ -29,7 +29,10 @@ constexpr std::chrono::milliseconds kLookAgainAfter{50};
 
 std::string read_or_empty(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+  // Iterators would throw for a process that ends while it is read.
+  std::ostringstream text;
+  text << in.rdbuf();
+  return text.str();
 }
 
 std::string link_or_empty(const fs::path& link) {
