@@ -7,6 +7,9 @@ JOBS ?= $(shell nproc)
 FUZZ_SECONDS ?= 60
 BUILD := build/$(PRESET)
 
+# A clone elsewhere finds what this one compiled.
+export CCACHE_BASEDIR ?= $(CURDIR)
+export CCACHE_NOHASHDIR ?= 1
 export FCVM_DATA_DIR ?= $(CURDIR)/build/data
 export FCVM_TEST_IMAGES_DIR ?= $(CURDIR)/build/images
 
