@@ -150,7 +150,8 @@ TEST(StreamsTest, ReaderThatLeavesEndsTheCommandAndNotTheContainer) {
   const Outcome outcome = process.wait();
   EXPECT_FALSE(outcome.timed_out) << outcome;
   EXPECT_EQ(outcome.status, 126) << "podman's status for it: " << outcome;
-  EXPECT_EQ(fcvm({"exec", name, "echo", "alive"}).out, "alive\n");
+  const Outcome exec = fcvm({"exec", name, "echo", "alive"});
+  EXPECT_EQ(exec.out, "alive\n") << exec;
 }
 
 TEST(StreamsTest, OutputOfAProcessThatOutlivesTheFirstIsNotWaitedFor) {

@@ -260,6 +260,10 @@ void Monitor::on_attached_command(std::string_view message) {
 }
 
 void Monitor::exec(ClientProcess process) {
+  if (!start_decided()) {
+    early_execs_.push_back(std::move(process));
+    return;
+  }
   if (record_.status != VmStatus::kRunning || !guest_ || guest_->down()) {
     wire::ProcessEvent event;
     event.kind = wire::ProcessEvent::Kind::kFailed;
@@ -306,6 +310,10 @@ void Monitor::on_request(const std::string& text, const std::function<void(std::
       return;
     }
     case MonitorRequest::Op::kKill: {
+      if (!start_decided()) {
+        early_requests_.emplace_back(text, reply);
+        return;
+      }
       if (record_.status != VmStatus::kRunning || !guest_) {
         reply(to_json(MonitorReply{false,
                                    base::cat("it is ", to_string(record_.status), ", not running"),
@@ -327,6 +335,11 @@ void Monitor::on_request(const std::string& text, const std::function<void(std::
       return;
     }
     case MonitorRequest::Op::kStop:
+      if (!start_decided()) {
+        early_requests_.emplace_back(text, reply);
+        return;
+      }
+      [[fallthrough]];
     case MonitorRequest::Op::kWait:
       if (finished_) {
         reply(to_json(end_reply()));
@@ -405,6 +418,7 @@ void Monitor::on_container_event(std::string_view message) {
       for (auto& client : attached_) {
         if (!std::exchange(client.started_sent, true)) client.control->send(message);
       }
+      serve_early();
       return;
     case wire::ProcessEvent::Kind::kExited:
       record_.oom_killed = event.oom_killed;
@@ -428,6 +442,20 @@ void Monitor::container_ended(int exit_code, const std::string& error) {
   stop_timer_.reset();
   if (!container_asked_ || fail_code_ != 0) io_->end_output();
   if (!container_asked_ || fail_code_ != 0 || output_over_) shut_down();
+  serve_early();
+}
+
+// The container's first output may be ahead of the news that it has started; whoever has read it may
+// rely on a running container.
+bool Monitor::start_decided() const {
+  return !container_asked_ || container_over_ || record_.status != VmStatus::kStarting;
+}
+
+void Monitor::serve_early() {
+  for (auto& process : std::exchange(early_execs_, {})) {
+    if (process.control->open()) exec(std::move(process));
+  }
+  for (const auto& [text, reply] : std::exchange(early_requests_, {})) on_request(text, reply);
 }
 
 void Monitor::stop(const MonitorRequest& request) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/event_loop.h"
@@ -80,6 +81,8 @@ class Monitor {
   void on_container_event(std::string_view message);
   void container_ended(int exit_code, const std::string& error);
   void stop(const MonitorRequest& request);
+  bool start_decided() const;
+  void serve_early();
 
   // The end.
   void shut_down();
@@ -108,6 +111,9 @@ class Monitor {
   std::list<Attached> attached_;
   std::list<std::unique_ptr<ExecRelay>> execs_;
   std::vector<std::function<void(std::string)>> waiting_;  // kWait and kStop, for the end
+  // Came before it was known whether the container runs.
+  std::list<ClientProcess> early_execs_;
+  std::vector<std::pair<std::string, std::function<void(std::string)>>> early_requests_;
   base::EventLoop::Registration start_deadline_;
   base::EventLoop::Registration stop_timer_;
 

@@ -420,6 +420,34 @@ TEST_F(MonitorTest, ExecInAVmThatStillBootsIsRefused) {
   EXPECT_NE(other.events.back().message.find("not running"), std::string::npos);
 }
 
+TEST_F(MonitorTest, ExecAfterTheFirstOutputAndBeforeTheNewsOfTheStartWaitsForIt) {
+  begin();
+  ASSERT_TRUE(until([this] { return agent_->plan() != nullptr; }));
+  agent_->ready();
+  ASSERT_TRUE(until([this] { return !agent_->processes.empty(); }));
+  agent_->processes[0]->print("up\n");
+  ASSERT_TRUE(until([this] { return client_->out == "up\n"; }));
+  TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
+  wire::ProcessStart start;
+  start.process_json = "{}";
+  other.start(start);
+  TestClient third(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
+  MonitorRequest kill;
+  kill.op = MonitorRequest::Op::kKill;
+  kill.signal = SIGTERM;
+  third.ask(kill);
+  EXPECT_FALSE(loop_.run_until([&] { return other.ended() || third.reply; }, milliseconds(100)));
+  agent_->processes[0]->started();
+  ASSERT_TRUE(until([this] { return agent_->processes.size() == 2; }));
+  ASSERT_TRUE(until([&] { return third.reply.has_value(); }));
+  EXPECT_TRUE(third.reply->ok);
+  agent_->processes[1]->started();
+  agent_->processes[1]->exit(5);
+  ASSERT_TRUE(until([&] { return other.ended(); }));
+  EXPECT_EQ(other.events.back().code, 5);
+  agent_->processes[0]->exit(0);
+}
+
 TEST_F(MonitorTest, AttachedLaterSeesWhatComesAfter) {
   begin();
   auto& process = run_container();
