@@ -1,5 +1,7 @@
 // Making a VM: every check first, then the record, then what it names.
+#include <fcntl.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -19,6 +21,7 @@
 #include "vm/guest_paths.h"
 #include "vm/launch_plan.h"
 #include "vm/vm_manager.h"
+#include "wire/message_stream.h"
 
 namespace vm {
 namespace {
@@ -68,9 +71,17 @@ hypervisor::Capabilities require_hypervisor(const RunOptions& options) {
   return can;
 }
 
-// "/usr/bin/<a long name>"; vm/ reads hosts to begin the container's own from it, as podman does.
-std::string host_file(const std::string& path) {
-  return base::try_read_file(path, 1 << 20).value_or("");
+// The container's own hosts begins with the host's, as podman does. A file longer than the boot plan
+// has room for (block lists are) is cut after its last whole line that fits.
+std::string host_hosts() {
+  constexpr std::size_t kMaxHostsBytes = 256 * 1024;
+  const base::Fd fd = base::try_open_file("/etc/hosts", O_RDONLY);
+  if (!fd) return {};
+  std::string text(kMaxHostsBytes, '\0');
+  const ssize_t n = ::read(fd.get(), text.data(), text.size());
+  text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  if (text.size() == kMaxHostsBytes) text.resize(text.rfind('\n') + 1);
+  return text;
 }
 
 std::string cpu_list(const std::vector<int>& cpus) {
@@ -166,7 +177,7 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   rollback.push([&] {
     try {
       store_.destroy(store_.records().lock_record(record.id), record);
-    } catch (const base::Error&) {
+    } catch (const std::exception&) {
       // The next command finds a half-made VM without its creator and removes it.
     }
   });
@@ -178,12 +189,17 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   facts.seccomp_profile = options.privileged ? "" : image::seccomp_profile(data);
   facts.network = NetworkMode::kNone;
   facts.init_program = kGuestInitProgram;
-  facts.base_hosts = host_file("/etc/hosts");
+  facts.base_hosts = host_hosts();
   BundleFiles bundle = make_bundle(image.meta, options, facts);
   record.command = bundle.command;
   record.stop_signal = bundle.stop_signal;
   const std::string exec_base = bundle.exec_base;
   plan.boot = make_boot_plan(record, image.meta, std::move(bundle));
+
+  if (wire::to_json(plan.boot).size() > wire::MessageStream::kMaxMessageBytes) {
+    throw base::Error("the environment and arguments are too large")
+        .set_hint("together they may have about 700 KiB");
+  }
 
   base::make_directories(paths.disks, 0700);
   storage::reflink_or_copy(base_rootfs.path, paths.root_disk);

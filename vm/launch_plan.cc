@@ -28,7 +28,8 @@ std::string to_json(const LaunchPlan& plan) {
       {"disks", disks},
       {"boot", wire::to_json(plan.boot)},
   };
-  return json.dump();
+  // What a user typed may not be UTF-8.
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 LaunchPlan parse_launch_plan(std::string_view text) {

@@ -28,7 +28,7 @@ struct LaunchPlan {
   std::string cpuset_cpus;
   unsigned cpus = 1;
   std::uint64_t mem_mib = 0;
-  std::uint64_t balloon_mib = 0;  // taken from the guest after the start; 0: none
+  std::uint64_t balloon_mib = 0;  // memory the guest is asked to get along with; 0: all
   std::vector<LaunchDisk> disks;
   wire::BootPlan boot;  // its clock and entropy are filled in when it is sent
 };

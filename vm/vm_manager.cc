@@ -1,6 +1,7 @@
 #include "vm/vm_manager.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -106,21 +107,42 @@ base::Fd VmManager::connect(const VmRecord& record) const {
   return socket;
 }
 
+namespace {
+
+// For a monitor that lives but cannot be reached by its socket (another XDG_RUNTIME_DIR, a run
+// directory that was removed): true when it ended in time.
+bool outlast_monitor(const base::ProcessId& monitor, int signal, std::chrono::milliseconds limit) {
+  const base::Fd pidfd = base::open_process(monitor);
+  if (!pidfd) return true;
+  if (signal != 0) base::send_signal(pidfd, signal);
+  return base::wait_for(pidfd.get(), POLLIN, limit);
+}
+
+}  // namespace
+
+EndResult VmManager::end_of(const VmRecord& record) const {
+  const auto now = store_.read(record.id);
+  if (!now.ok()) return {std::nullopt, true};
+  return {now.value().exit_code, false};
+}
+
 EndResult VmManager::stop(const VmRecord& record, std::optional<int> timeout_s) const {
   if (!record.has_monitor()) return {record.exit_code, false};
-  base::Fd socket = base::try_connect_unix(store_.paths(record.id).monitor_socket);
-  if (!socket) {
-    const auto now = store_.read(record.id);
-    if (!now.ok()) return {std::nullopt, true};
-    return {now.value().exit_code, false};
-  }
-  MonitorRequest request;
-  request.op = MonitorRequest::Op::kStop;
-  request.timeout_s = timeout_s;
   const int seconds = timeout_s.value_or(record.stop_timeout_s);
   const auto limit = seconds < 0
                          ? std::chrono::milliseconds(-1)
                          : std::chrono::milliseconds(std::chrono::seconds(seconds) + kStopGrace);
+  base::Fd socket = base::try_connect_unix(store_.paths(record.id).monitor_socket);
+  if (!socket) {
+    if (!outlast_monitor(record.monitor, SIGTERM, limit)) {
+      throw base::Error(ETIMEDOUT, "waiting for the monitor of VM", record.name);
+    }
+    reconcile(store_);
+    return end_of(record);
+  }
+  MonitorRequest request;
+  request.op = MonitorRequest::Op::kStop;
+  request.timeout_s = timeout_s;
   const MonitorReply reply = ask_monitor(std::move(socket), request, limit);
   if (!reply.ok) throw base::Error(reply.error);
   return {reply.exit_code, reply.removed};
@@ -148,9 +170,11 @@ int VmManager::wait(const VmRecord& record, const base::Cancellation* cancellati
         if (reply.exit_code) return *reply.exit_code;
       } catch (const base::Error& error) {
         if (error.errnum() != ECONNRESET) throw;
-        reconcile(store_);  // the monitor was killed: the record tells what is known
       }
     }
+    // Unreachable, or killed meanwhile: its end is what counts, and the record tells what is known.
+    outlast_monitor(record.monitor, 0, std::chrono::milliseconds(-1));
+    reconcile(store_);
   }
   const auto now = store_.read(record.id);
   if (!now.ok()) throw no_such_vm(record.name);

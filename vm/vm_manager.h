@@ -66,6 +66,7 @@ class VmManager {
   std::string inspect(const VmRecord& record) const;
 
  private:
+  EndResult end_of(const VmRecord& record) const;
   bool name_taken(const std::string& name) const;
   void check_name(const std::string& name) const;
 

@@ -65,7 +65,12 @@ void VmStore::destroy(state::RecordLock lock, VmRecord record) const {
   // The mark first: whoever finds it after a crash goes on from here.
   record.status = VmStatus::kRemoving;
   record.creator = base::identify_process(::getpid()).value_or(base::ProcessId{});
-  update(lock, record);
+  try {
+    update(lock, record);
+  } catch (const base::Error& error) {
+    // On a full disk the mark cannot be written; removing is what makes room.
+    base::log_warn(base::cat("marking VM ", base::quoted(record.name), ": ", error.what()));
+  }
   const VmPaths at = paths(record.id);
   base::remove_tree(at.run);
   base::remove_tree(at.disks);
@@ -114,7 +119,12 @@ void sweep_folders(const VmStore& store, const std::string& parent,
                    std::vector<std::string>& done) {
   for (const auto& name : base::list_directory(parent)) {
     if (!state::is_valid_id(name) || store.records().exists(name)) continue;
-    base::remove_tree(parent + "/" + name);
+    try {
+      base::remove_tree(parent + "/" + name);
+    } catch (const base::Error& error) {
+      base::log_warn(error.what());
+      continue;
+    }
     done.push_back(base::cat("removed ", base::quoted(parent + "/" + name), ", which no VM owns"));
   }
 }
@@ -133,12 +143,17 @@ std::vector<std::string> reconcile(const VmStore& store) {
     const Verdict verdict = judge(record.value());
     if (verdict == Verdict::kFine) continue;
     const std::string name = base::quoted(seen.name);
-    if (verdict == Verdict::kAbandoned) {
-      store.destroy(std::move(*lock), std::move(record).value());
-      done.push_back(base::cat("removed VM ", name, ", left half-made or half-removed"));
-    } else {
-      bury(store, std::move(*lock), std::move(record).value());
-      done.push_back(base::cat("VM ", name, ": its monitor was killed"));
+    // One VM that cannot be dealt with (a full disk, say) must not keep commands from the others.
+    try {
+      if (verdict == Verdict::kAbandoned) {
+        store.destroy(std::move(*lock), std::move(record).value());
+        done.push_back(base::cat("removed VM ", name, ", left half-made or half-removed"));
+      } else {
+        bury(store, std::move(*lock), std::move(record).value());
+        done.push_back(base::cat("VM ", name, ": its monitor was killed"));
+      }
+    } catch (const base::Error& error) {
+      base::log_warn(base::cat("VM ", name, ": ", error.what()));
     }
   }
   // Without the store's lock a folder could belong to a VM whose record came after the listing;

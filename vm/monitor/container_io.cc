@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/log.h"
+
 namespace vm {
 
 ContainerIo::ContainerIo(LogFile& log) : log_(log) {}
@@ -26,6 +28,7 @@ void ContainerIo::connect_guest(std::unique_ptr<wire::Stream> out,
     handler.on_reset = [this, output](wire::ResetReason) { output_ended(*output); };
     output->stream->set_handler(std::move(handler));
   }
+  if (stdin_closed_ && out_.stream) out_.stream->shutdown_write();
   push_input();
 }
 
@@ -36,6 +39,12 @@ void ContainerIo::take_output(Output& output, std::string_view data) {
     if (client.gone) continue;
     client.pending += data;
     flush_client(output, client);
+    if (released_ && client.pending.size() > kReleasedBacklogBytes) {
+      base::log_warn("an attached client does not read: it was dropped");
+      client.gone = true;
+      client.pending.clear();
+      client.stream->reset(wire::ResetReason::kCancelled);
+    }
   }
   settle(output);
 }

@@ -18,6 +18,8 @@ namespace vm {
 class ContainerIo {
  public:
   static constexpr std::size_t kBacklogBytes = 64 * 1024;
+  // After release(): a client with more than this still to take is dropped.
+  static constexpr std::size_t kReleasedBacklogBytes = 8 << 20;
 
   explicit ContainerIo(LogFile& log);
   ~ContainerIo();
@@ -41,6 +43,8 @@ class ContainerIo {
   // Ends the input of the container, now.
   void close_stdin();
 
+  // From here on output is consumed whether or not clients take it, for the container is to end.
+  void release();
   // No more output will come (the guest is gone): clients get their end.
   void end_output();
   // True when every client has taken all there was.
@@ -80,6 +84,7 @@ class ContainerIo {
   std::function<void()> on_output_end_;
   std::function<void()> on_flushed_;
   bool stdin_closed_ = false;
+  bool released_ = false;
 };
 
 }  // namespace vm

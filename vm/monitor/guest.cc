@@ -12,11 +12,7 @@ Guest::Guest(base::EventLoop& loop, std::unique_ptr<wire::Link> link, Handler ha
   link_handler.on_ready = [this] {
     if (handler_.on_ready) handler_.on_ready();
   };
-  link_handler.on_stream = [](std::unique_ptr<wire::Stream>, const std::string& service,
-                              const std::string&) {
-    // The agent serves and never asks; the stream is refused by being destroyed.
-    base::log_warn(base::cat("guest opened a stream for ", base::quoted(service), ": refused"));
-  };
+  // The agent serves and never asks: without on_stream the link refuses, and keeps quiet about it.
   link_handler.on_down = [this](const std::string& why) {
     down_ = true;
     fail_all(base::cat("the guest link is down: ", why));

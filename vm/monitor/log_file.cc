@@ -30,15 +30,20 @@ std::string rfc3339_nano(std::int64_t ns) {
 }
 
 LogFile::LogFile(std::string path)
-    : path_(std::move(path)), fd_(base::open_file(path_, O_WRONLY | O_CREAT | O_APPEND, 0600)) {
+    : path_(std::move(path)), fd_(base::try_open_file(path_, O_WRONLY | O_CREAT | O_APPEND, 0600)) {
   struct stat info {};
-  if (::fstat(fd_.get(), &info) != 0) base::throw_errno("examining", path_);
-  size_ = static_cast<std::uint64_t>(info.st_size);
+  if (::fstat(fd_.get(), &info) == 0) size_ = static_cast<std::uint64_t>(info.st_size);
 }
 
 void LogFile::rotate() {
-  if (::rename(path_.c_str(), (path_ + ".1").c_str()) != 0) base::throw_errno("rotating", path_);
-  fd_ = base::open_file(path_, O_WRONLY | O_CREAT | O_APPEND, 0600);
+  // The new file first: should it fail, the old one is still open and is written on.
+  const std::string next = path_ + ".next";
+  base::Fd fd = base::open_file(next, O_WRONLY | O_CREAT | O_APPEND | O_TRUNC, 0600);
+  if (::rename(path_.c_str(), (path_ + ".1").c_str()) != 0 && errno != ENOENT) {
+    base::throw_errno("rotating", path_);
+  }
+  if (::rename(next.c_str(), path_.c_str()) != 0) base::throw_errno("rotating", path_);
+  fd_ = std::move(fd);
   size_ = 0;
 }
 

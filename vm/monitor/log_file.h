@@ -19,7 +19,8 @@ class LogFile {
  public:
   static constexpr std::uint64_t kRotateBytes = 32ULL << 20;
 
-  // Appends to `path` (0600). Throws base::Error.
+  // Appends to `path` (0600). A file that cannot be opened loses lines like one that cannot be
+  // written.
   explicit LogFile(std::string path);
   void write(LogStream stream, std::string_view data) noexcept;
 

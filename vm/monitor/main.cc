@@ -2,6 +2,7 @@
 #include <getopt.h>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 #include <csignal>
 #include <cstring>
@@ -22,12 +23,17 @@
 
 namespace {
 
-// stderr is the VM's monitor.log.
+// stderr is the VM's monitor.log. What a guest provokes must not fill the disk: after
+// kMaxLogBytes the monitor is silent.
+constexpr std::size_t kMaxLogBytes = 4 << 20;
+
 void log_to_stderr(base::LogLevel level, std::string_view message) {
   static constexpr std::array<const char*, 6> kNames{"trace", "debug", "info",
                                                      "warn",  "error", "off"};
   const std::string line = base::cat(vm::rfc3339_nano(vm::wall_clock_ns()), " ",
                                      kNames[static_cast<std::size_t>(level)], " ", message, "\n");
+  static std::atomic<std::size_t> written{0};
+  if (written.fetch_add(line.size()) > kMaxLogBytes) return;
   [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, line.data(), line.size());
 }
 

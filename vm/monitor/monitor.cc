@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <csignal>
 #include <utility>
@@ -24,7 +26,17 @@ constexpr seconds kControlDeadline{10};
 // From the order to shut down to the guest's power-off; flushing a full page cache takes its time.
 constexpr seconds kShutdownDeadline{30};
 constexpr seconds kQuitDeadline{5};
-constexpr seconds kLeaveDeadline{10};
+// For clients that have not read all there is: a stopped (Ctrl-Z) one may still want it.
+constexpr std::chrono::minutes kLeaveDeadline{10};
+// Between the agent's hello and a mounted root, and between the order to start the container and its
+// first process; a guest without hardware virtualization on a busy host takes its time.
+constexpr seconds kGuestStepDeadline{120};
+// From the container's end, or the loss of the guest link, to the end of what should follow.
+constexpr seconds kOutputDeadline{10};
+constexpr seconds kLinkLossGrace{3};
+// Of a guest that reports its progress: more it has no reason to say.
+constexpr std::size_t kMaxMilestones = 64;
+constexpr std::size_t kMaxMilestoneBytes = 48;
 // After SIGKILL to the container, before the whole VM is killed.
 constexpr seconds kKillGrace{5};
 
@@ -121,13 +133,19 @@ void Monitor::launch() {
   Guest::Handler handler;
   handler.on_ready = [this] {
     milestone("agent");
+    expect_within(kGuestStepDeadline, "the guest did not finish its start");
     plan_.boot.wall_clock_ns = wall_clock_ns();
     plan_.boot.entropy = random_bytes(64);
     guest_->boot(plan_.boot);
   };
   handler.on_boot_event = [this](const wire::BootEvent& event) { on_boot_event(event); };
-  handler.on_down = [](const std::string& why) {
+  handler.on_down = [this](const std::string& why) {
     base::log_info(base::cat("guest link down: ", why));
+    // Mostly the VMM is ending and tells more; a guest that broke the link has to be ended.
+    link_timer_ = loop_.after(kLinkLossGrace, [this, why] {
+      container_ended(125, base::cat("the guest link broke: ", why));
+      if (machine_) machine_->kill();
+    });
   };
   guest_ = std::make_unique<Guest>(loop_, machine_->take_guest_link(), std::move(handler));
   save();
@@ -335,11 +353,6 @@ void Monitor::on_request(const std::string& text, const std::function<void(std::
       return;
     }
     case MonitorRequest::Op::kStop:
-      if (!start_decided()) {
-        early_requests_.emplace_back(text, reply);
-        return;
-      }
-      [[fallthrough]];
     case MonitorRequest::Op::kWait:
       if (finished_) {
         reply(to_json(end_reply()));
@@ -354,12 +367,14 @@ void Monitor::on_request(const std::string& text, const std::function<void(std::
 // ---- the guest
 
 void Monitor::on_boot_event(const wire::BootEvent& event) {
+  if (agent_ready_ || container_over_) return;
   switch (event.kind) {
     case wire::BootEvent::Kind::kProgress:
-      milestone(base::cat("guest:", event.step));
+      guest_milestone(event.step);
       return;
     case wire::BootEvent::Kind::kReady:
       milestone("guest");
+      step_deadline_.reset();
       agent_ready_ = true;
       start_container();
       return;
@@ -368,6 +383,23 @@ void Monitor::on_boot_event(const wire::BootEvent& event) {
                       base::cat("the guest could not start: ", event.step, ": ", event.message));
       return;
   }
+}
+
+// The guest chooses these names: few, short and plain ones are taken.
+void Monitor::guest_milestone(const std::string& step) {
+  if (record_.timings_us.size() >= kMaxMilestones || step.size() > kMaxMilestoneBytes) return;
+  const bool plain = std::all_of(step.begin(), step.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 || c == ' ' || c == '-' || c == '_';
+  });
+  if (plain) milestone(base::cat("guest:", step));
+}
+
+// Ends the VM when the step under way (the last one named) takes longer.
+void Monitor::expect_within(std::chrono::seconds deadline, const std::string& what) {
+  step_deadline_ = loop_.after(deadline, [this, deadline, what] {
+    guest_trusted_ = false;
+    container_ended(125, base::cat(what, " within ", deadline.count(), " s"));
+  });
 }
 
 void Monitor::start_container() {
@@ -397,6 +429,7 @@ void Monitor::start_container() {
   };
   container_->set_handler(std::move(handler));
   milestone("container_asked");
+  expect_within(kGuestStepDeadline, "the guest did not start the container");
 }
 
 void Monitor::on_container_event(std::string_view message) {
@@ -411,10 +444,20 @@ void Monitor::on_container_event(std::string_view message) {
   }
   switch (event.kind) {
     case wire::ProcessEvent::Kind::kStarted:
+      if (start_decided()) return;
       milestone("started");
+      step_deadline_.reset();
       record_.status = VmStatus::kRunning;
       record_.started_ns = wall_clock_ns();
       save();
+      if (plan_.balloon_mib != 0) {
+        machine_->set_balloon_target(plan_.balloon_mib, kControlDeadline,
+                                     [](const base::Result<void>& result) {
+                                       if (!result.ok()) base::log_warn(result.error().what());
+                                     });
+      }
+      // A stop that came while it was being started had nobody to signal.
+      if (stopping_) signal_container(stop_signal_);
       for (auto& client : attached_) {
         if (!std::exchange(client.started_sent, true)) client.control->send(message);
       }
@@ -425,8 +468,8 @@ void Monitor::on_container_event(std::string_view message) {
       container_ended(event.signal != 0 ? 128 + event.signal : event.code, "");
       return;
     case wire::ProcessEvent::Kind::kFailed:
-      fail_code_ = event.code;
-      container_ended(event.code, event.message);
+      fail_code_ = event.code != 0 ? event.code : 125;
+      container_ended(fail_code_, event.message);
       return;
   }
 }
@@ -440,8 +483,18 @@ void Monitor::container_ended(int exit_code, const std::string& error) {
   record_.status = VmStatus::kStopping;
   save();
   stop_timer_.reset();
+  step_deadline_.reset();
   if (!container_asked_ || fail_code_ != 0) io_->end_output();
-  if (!container_asked_ || fail_code_ != 0 || output_over_) shut_down();
+  if (!container_asked_ || fail_code_ != 0 || output_over_) {
+    shut_down();
+  } else {
+    // The exit is reported after the last output, so what is missing now is only its end.
+    io_->release();
+    stop_timer_ = loop_.after(kOutputDeadline, [this] {
+      io_->end_output();
+      shut_down();
+    });
+  }
   serve_early();
 }
 
@@ -458,33 +511,45 @@ void Monitor::serve_early() {
   for (const auto& [text, reply] : std::exchange(early_requests_, {})) on_request(text, reply);
 }
 
+void Monitor::signal_container(int signal) {
+  wire::ControlRequest control;
+  control.op = wire::ControlRequest::Op::kSignalContainer;
+  control.signal = signal;
+  guest_->control(control, kControlDeadline, [](base::Result<wire::ControlReply> result) {
+    if (!result.ok()) base::log_warn(base::cat("stopping: ", result.error().what()));
+  });
+}
+
 void Monitor::stop(const MonitorRequest& request) {
-  if (container_over_ || std::exchange(stopping_, true)) return;
+  if (container_over_) return;  // the end is under way and has deadlines of its own
   if (!container_asked_ || !guest_ || guest_->down()) {
     container_ended(128 + SIGKILL, "");
     return;
   }
-  const auto signal_container = [this](int signal) {
-    wire::ControlRequest control;
-    control.op = wire::ControlRequest::Op::kSignalContainer;
-    control.signal = signal;
-    guest_->control(control, kControlDeadline, [](base::Result<wire::ControlReply> result) {
-      if (!result.ok()) base::log_warn(base::cat("stopping: ", result.error().what()));
-    });
-  };
-  const auto kill_container = [this, signal_container] {
+  // An attached client that does not read must not keep the container from ending.
+  io_->release();
+  const auto kill_container = [this] {
+    stop_signal_ = SIGKILL;
     signal_container(SIGKILL);
-    stop_timer_ = loop_.after(kKillGrace, [this] {
-      if (machine_) machine_->kill();
-    });
+    // It may hang in the guest's kernel; the guest still gets the chance to flush its disk.
+    stop_timer_ = loop_.after(kKillGrace, [this] { container_ended(128 + SIGKILL, ""); });
   };
   const int timeout_s = request.timeout_s.value_or(record_.stop_timeout_s);
+  const auto kill_at = timeout_s < 0 ? base::EventLoop::Clock::time_point::max()
+                                     : base::EventLoop::Clock::now() + seconds(timeout_s);
+  // Of several stops the most impatient wins.
+  if (stopping_ && kill_at >= kill_at_) return;
+  kill_at_ = kill_at;
   if (timeout_s == 0) {
+    stopping_ = true;
     kill_container();
     return;
   }
-  signal_container(request.signal != 0 ? request.signal : record_.stop_signal);
-  if (timeout_s > 0) stop_timer_ = loop_.after(seconds(timeout_s), kill_container);
+  if (!std::exchange(stopping_, true)) {
+    stop_signal_ = request.signal != 0 ? request.signal : record_.stop_signal;
+    signal_container(stop_signal_);
+  }
+  if (timeout_s > 0) stop_timer_ = loop_.at(kill_at, kill_container);
 }
 
 void Monitor::request_stop() {
@@ -512,16 +577,15 @@ void Monitor::shut_down() {
 
 void Monitor::on_machine_exit(const hypervisor::MachineExit& exit) {
   milestone("vmm_gone");
+  link_timer_.reset();
+  step_deadline_.reset();
   if (!container_over_) {
-    const bool asked_for = stopping_ && exit.reason == hypervisor::MachineExit::Reason::kKilled;
-    int code = 125;
-    if (asked_for) {
-      code = 128 + SIGKILL;
-    } else if (exit.vmm_status.signal != 0) {
-      code = 128 + exit.vmm_status.signal;
-    }
-    fail_code_ = asked_for ? 0 : code;
-    container_ended(code, asked_for ? "" : base::cat("the VM ended: ", exit.detail));
+    // A VMM that somebody killed under a running container is to its user what a killed container
+    // is; everything else is our failure.
+    const bool killed = record_.status == VmStatus::kRunning && exit.vmm_status.signal != 0 &&
+                        exit.reason == hypervisor::MachineExit::Reason::kVmmFailed;
+    fail_code_ = killed ? 128 + exit.vmm_status.signal : 125;
+    container_ended(fail_code_, base::cat("the VM ended: ", exit.detail));
   }
   io_->end_output();
   for (auto& relay : execs_) relay->fail("the VM has ended");

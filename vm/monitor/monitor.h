@@ -81,6 +81,9 @@ class Monitor {
   void on_container_event(std::string_view message);
   void container_ended(int exit_code, const std::string& error);
   void stop(const MonitorRequest& request);
+  void signal_container(int signal);
+  void guest_milestone(const std::string& step);
+  void expect_within(std::chrono::seconds deadline, const std::string& what);
   bool start_decided() const;
   void serve_early();
 
@@ -116,6 +119,11 @@ class Monitor {
   std::vector<std::pair<std::string, std::function<void(std::string)>>> early_requests_;
   base::EventLoop::Registration start_deadline_;
   base::EventLoop::Registration stop_timer_;
+  base::EventLoop::Registration
+      step_deadline_;  // of what the guest is doing before the container runs
+  base::EventLoop::Registration link_timer_;
+  base::EventLoop::Clock::time_point kill_at_{};  // when stopping_
+  int stop_signal_ = 0;                           // when stopping_: what the container was sent
 
   bool agent_ready_ = false;
   bool guest_trusted_ = true;  // false: it broke the protocol, so nothing is asked of it any more

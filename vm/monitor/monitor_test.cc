@@ -353,6 +353,83 @@ TEST_F(MonitorTest, GuestThatTalksNonsenseIsEnded) {
   EXPECT_EQ(stored().status, VmStatus::kExited);
 }
 
+TEST_F(MonitorTest, GuestThatBreaksTheLinkIsEnded) {
+  begin();
+  run_container();
+  agent_->vanish();
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(client_->events.back().code, 125);
+  EXPECT_NE(stored().error.find("link broke"), std::string::npos) << stored().error;
+}
+
+TEST_F(MonitorTest, ProgressFloodOfTheGuestIsBounded) {
+  begin();
+  ASSERT_TRUE(until([this] { return agent_->plan() != nullptr; }));
+  for (int i = 0; i < 500; ++i) {
+    wire::BootEvent event;
+    event.step = base::cat("step ", i);
+    agent_->report(event);
+    event.step = base::cat("\x1b[31mstep ", i);
+    agent_->report(event);
+  }
+  agent_->ready();
+  ASSERT_TRUE(until([this] { return !agent_->processes.empty(); }));
+  agent_->processes[0]->started();
+  ASSERT_TRUE(until([this] { return !client_->events.empty(); }));
+  EXPECT_LT(stored().timings_us.size(), 80U);
+}
+
+TEST_F(MonitorTest, StartedAfterTheExitChangesNothing) {
+  begin();
+  auto& process = run_container();
+  process.exit(4);
+  ASSERT_TRUE(until([this] { return powered_off(); }));
+  process.started();
+  hypervisor_->machine()->end(MachineExit::Reason::kGuestShutdown);
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(stored().status, VmStatus::kExited);
+  EXPECT_EQ(stored().exit_code, 4);
+}
+
+TEST_F(MonitorTest, StopEndsAContainerWhoseClientDoesNotRead) {
+  begin();
+  auto& process = run_container();
+  client_->reading = false;
+  const std::string block(64 * 1024, 'x');
+  std::size_t sent = 0;
+  loop_.run_until(
+      [&] {
+        sent += process.print(block);
+        return false;
+      },
+      milliseconds(200));
+  TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
+  MonitorRequest stop;
+  stop.op = MonitorRequest::Op::kStop;
+  other.ask(stop);
+  // The guest gets its credit back, so that the container can end its output.
+  EXPECT_TRUE(until([&] { return process.stdio->writable() > 0; }));
+  process.exit(0, SIGTERM);
+  power_off();
+  ASSERT_TRUE(until([&] { return other.reply.has_value(); }));
+  EXPECT_EQ(other.reply->exit_code, 143);
+}
+
+TEST_F(MonitorTest, MoreImpatientStopWins) {
+  begin();
+  run_container();
+  MonitorRequest stop;
+  stop.op = MonitorRequest::Op::kStop;
+  stop.timeout_s = 600;
+  client_->ask(stop);
+  ASSERT_TRUE(until([this] { return agent_->requests.size() == 1; }));
+  TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
+  stop.timeout_s = 0;
+  other.ask(stop);
+  ASSERT_TRUE(until([this] { return agent_->requests.size() == 2; }));
+  EXPECT_EQ(agent_->requests[1].signal, SIGKILL);
+}
+
 TEST_F(MonitorTest, StopSendsTheStopSignalAndAnswersWhenTheVmHasEnded) {
   begin();
   auto& process = run_container();
