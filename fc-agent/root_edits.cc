@@ -110,7 +110,14 @@ void append_inside(const base::Fd& root, const wire::PlanRootEdit& edit) {
     if (!S_ISREG(info.st_mode)) {
       throw base::Error(base::cat("appending to ", base::quoted(edit.path), ": not a file"));
     }
+    constexpr std::size_t kMaxBytes = 1 << 20;
+    const std::string before =
+        base::read_to_end(base::open_file(descriptor_path(file), O_RDONLY), kMaxBytes);
+    // The VM was started before: its disk has the text already.
+    if (before.ends_with(edit.text)) return;
     file = base::open_file(descriptor_path(file), O_WRONLY | O_APPEND);
+    // Images have passwd files whose last line lacks its end; ours must not become part of it.
+    if (!before.empty() && before.back() != '\n') base::write_all(file, std::string_view("\n"));
   } else {
     place_of(root, edit.path);
     file = open_inside(root, edit.path, O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY, 0644);
