@@ -5,6 +5,7 @@
 #include <csignal>
 
 #include "base/event_loop.h"
+#include "base/log.h"
 #include "base/rollback.h"
 #include "base/signals.h"
 #include "cli/attach.h"
@@ -84,7 +85,7 @@ int podman_run(Invocation& invocation) {
   rollback.push([&] {
     try {
       manager.remove(record, true, 0);
-    } catch (const base::Error&) {
+    } catch (const std::exception&) {
       // The next command removes it.
     }
   });
@@ -100,7 +101,13 @@ int podman_run(Invocation& invocation) {
   vm::SessionOptions session;
   session.detach_keys = run.detach_keys;
   session.on_started = [&] {
-    if (run.timings) timings.add(monitor_milestones(manager, record));
+    if (!run.timings) return;
+    try {
+      timings.add(monitor_milestones(manager, record));
+    } catch (const base::Error& error) {
+      // A container that has ended by now took its monitor along: the run itself is what counts.
+      base::log_info(base::cat("milestones of the monitor: ", error.what()));
+    }
   };
   const vm::SessionResult result =
       vm::run_session(loop, std::move(monitor), process_start(run), session);
