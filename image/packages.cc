@@ -45,7 +45,8 @@ PackageFile describe(const PackageUri& uri, const std::string& directory) {
   package.name = uri.file.substr(0, first);
   if (last > first) package.version = uri.file.substr(first + 1, last - first - 1);
   if (const auto epoch = package.version.find("%3a"); epoch != std::string::npos) {
-    package.version.replace(epoch, 3, ":");
+    package.version =
+        base::cat(package.version.substr(0, epoch), ":", package.version.substr(epoch + 3));
   }
   package.path = directory + "/" + uri.file;
   package.sha256 = uri.sha256;
