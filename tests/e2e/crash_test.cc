@@ -62,6 +62,8 @@ class RunningVm {
     return text.empty() ? 0 : std::stoi(text);
   }
   const std::string& name() const { return name_; }
+  // Lets go of what this process holds of it.
+  void forget() { attached_.reset(); }
   Process& attached() { return *attached_; }
   Process* stop() { return stop_.get(); }
 
@@ -160,6 +162,7 @@ TEST_P(CrashWithRmTest, NextCommandRemovesTheVm) {
     const Outcome next = fcvm({"ls", "-a"});
     EXPECT_EQ(next.status, 0) << next;
     EXPECT_THAT(next.out, Not(HasSubstr(vm.name())));
+    vm.forget();
     EXPECT_EQ(before.diff(), "");
   }
   EXPECT_EQ(run_container({}, {"echo", "next"}).out, "next\n");
