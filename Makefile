@@ -64,7 +64,7 @@ format: ## rewrite the sources with clang-format
 
 install: ## install below PREFIX=/usr/local (DESTDIR= is put in front)
 	@test -d $(BUILD) || $(MAKE) build
-	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)"
+	@DESTDIR="$(DESTDIR)" cmake --install $(BUILD) --prefix "$(PREFIX)" --strip
 
 uninstall: ## remove what install put below PREFIX
 	@scripts/uninstall.sh "$(DESTDIR)$(PREFIX)"
