@@ -1,11 +1,13 @@
 #include "fc-agent/agent.h"
 
 #include <csignal>
+#include <system_error>
 #include <thread>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "fc-agent/crun.h"
 #include "fc-agent/guest_setup.h"
 #include "fc-agent/power.h"
 #include "wire/mux_link.h"
@@ -105,6 +107,10 @@ void Agent::send_boot_event(const wire::BootEvent& event) {
 void Agent::on_boot_event(const wire::BootEvent& event) {
   if (event.kind == wire::BootEvent::Kind::kFailed) return give_up(event.step, event.message);
   send_boot_event(event);
+  // A lone processor has no time to spare for what may turn out useless.
+  if (event.step == kRootStep && std::thread::hardware_concurrency() > 1) {
+    warm_up_crun(kNewRoot, Crun());
+  }
   if (event.kind != wire::BootEvent::Kind::kReady) return;
   if (boot_stream_ != nullptr) boot_stream_->finish();
   if (!shutting_down_) processes_.set_ready(std::move(*container_));
@@ -158,7 +164,12 @@ void Agent::end_guest() {
 }
 
 void Agent::load_late_modules() {
-  std::thread([this] { modules_.load_stage(ModuleStage::kLate); }).detach();
+  try {
+    std::thread([this] { modules_.load_stage(ModuleStage::kLate); }).detach();
+  } catch (const std::system_error& error) {
+    // The container may have taken every thread there is; the guest does without these modules.
+    base::log_warn(base::cat("loading the late modules: ", error.what()));
+  }
 }
 
 }  // namespace fc_agent

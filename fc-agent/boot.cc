@@ -18,7 +18,6 @@
 namespace fc_agent {
 namespace {
 
-constexpr const char* kNewRoot = "/newroot";
 constexpr const char* kSysBlock = "/sys/block";
 constexpr const char* kUsualRootSerial = "root";
 
@@ -72,11 +71,13 @@ void Boot::step(std::string_view name, const std::function<void()>& work) {
 void Boot::run() {
   wire::BootEvent end;
   end.kind = wire::BootEvent::Kind::kFailed;
+  // It mostly waits for the kernel's other processors.
+  loopback_ = std::async(std::launch::async, bring_loopback_up);
   try {
     step("disk modules", [&] { modules_.load_stage(ModuleStage::kRoot); });
     // Looked for without waiting: a plan may name another disk as its root.
     if (const std::string device = find_disk(kSysBlock, kUsualRootSerial); !device.empty()) {
-      step("root", [&] { prepare_root(device); });
+      step(kRootStep, [&] { prepare_root(device); });
     }
     wire::BootPlan plan;
     step("plan", [&] { plan = wait_for_plan(); });
@@ -143,7 +144,7 @@ void Boot::apply(const wire::BootPlan& plan) {
     for (const auto& file : plan.files) write_plan_file(file);
   });
   step("network", [&] {
-    bring_loopback_up();
+    loopback_.get();
     for (const auto& [name, value] : plan.sysctls) set_sysctl("/proc/sys", name, value);
   });
   step("container root", [&] {

@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <functional>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -50,9 +51,14 @@ class Boot {
   bool cancelled_ = false;              // guarded by mutex_
 
   std::string current_step_;     // boot thread
+  std::future<void> loopback_;   // boot thread
   std::string prepared_device_;  // boot thread: the disk mounted at kNewRoot
   std::thread thread_;           // last: it uses everything above
 };
+
+// Where the root is put together, and the step after which it is there.
+inline constexpr const char* kNewRoot = "/newroot";
+inline constexpr const char* kRootStep = "root";
 
 // How long a guest waits for the disks its plan names, and for the plan.
 inline constexpr std::chrono::seconds kDiskTimeout{30};

@@ -1,15 +1,18 @@
 #include "fc-agent/crun.h"
 
 #include <sys/mount.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mount.h"
+#include "base/process.h"
 
 namespace fc_agent {
 namespace {
@@ -96,6 +99,22 @@ void protect_crun(const std::string& program) {
     base::mount_fs("none", program, "", MS_REMOUNT | MS_BIND | MS_RDONLY);
   } catch (const base::Error& error) {
     base::log_warn(error.what());
+  }
+}
+
+void warm_up_crun(const std::string& root, const Crun& crun) {
+  base::SpawnOptions options;
+  options.argv = {crun.program, "--version"};
+  options.env.emplace();
+  options.new_session = true;
+  // SAFETY: between fork and exec: system calls on memory that is there.
+  options.before_exec = [path = root.c_str()] {
+    return ::chroot(path) == 0 && ::chdir("/") == 0 ? 0 : errno;
+  };
+  try {
+    base::ChildProcess::spawn(options).release();
+  } catch (const base::Error& error) {
+    base::log_info(error.what());
   }
 }
 

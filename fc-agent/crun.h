@@ -39,4 +39,9 @@ CrunFailure classify_crun_failure(std::string_view log, std::string_view fallbac
 // just as well. A failure costs time only and is logged.
 void protect_crun(const std::string& program);
 
+// Runs crun once for nothing below `root`, which brings it and its libraries into memory (and under
+// emulation through the translator) while the guest still waits for other things. The child is left
+// to whoever reaps; a failure costs time only.
+void warm_up_crun(const std::string& root, const Crun& crun);
+
 }  // namespace fc_agent

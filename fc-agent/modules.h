@@ -12,7 +12,7 @@ namespace fc_agent {
 enum class ModuleStage {
   kBase,  // buses: before everything else
   kLink,  // reaching the host
-  kRoot,  // disks and file systems, loaded beside kLink on another thread
+  kRoot,  // disks and file systems
   kLate,  // nothing waits for them: after the container has started
 };
 ModuleStage stage_of(std::string_view module_name);

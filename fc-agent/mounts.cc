@@ -20,6 +20,7 @@ struct SystemMount {
   const char* fs_type;
   unsigned long flags;
   const char* data;
+  bool needed = true;
 };
 
 constexpr unsigned long kNoExec = MS_NOSUID | MS_NODEV | MS_NOEXEC;
@@ -31,7 +32,7 @@ constexpr SystemMount kSystemMounts[] = {
     {"devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755"},
     {"devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666"},
     {"tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"},
-    {"mqueue", "/dev/mqueue", "mqueue", kNoExec, ""},
+    {"mqueue", "/dev/mqueue", "mqueue", kNoExec, "", false},
     {"cgroup2", "/sys/fs/cgroup", "cgroup2", kNoExec, "nsdelegate,memory_recursiveprot"},
     {"tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755"},
     {"tmpfs", "/tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"},
@@ -40,6 +41,21 @@ constexpr SystemMount kSystemMounts[] = {
 void link_if_missing(const std::string& target, const std::string& path) {
   if (::symlink(target.c_str(), path.c_str()) != 0 && errno != EEXIST) {
     base::throw_errno("making link", path);
+  }
+}
+
+void mount_one(const std::string& root, const SystemMount& mount) {
+  const std::string target = root + mount.target;
+  if (!base::is_directory(target)) base::make_directories(target);
+  try {
+    base::mount_fs(mount.source, target, mount.fs_type, mount.flags, mount.data);
+  } catch (const base::Error& error) {
+    // A kernel that the user chose may lack an option, or message queues.
+    if (error.errnum() == EINVAL) {
+      base::mount_fs(mount.source, target, mount.fs_type, mount.flags);
+    } else if (error.errnum() != ENODEV || mount.needed) {
+      throw;
+    }
   }
 }
 
@@ -86,11 +102,7 @@ void mount_initramfs() {
 }
 
 void mount_system(const std::string& root) {
-  for (const SystemMount& mount : kSystemMounts) {
-    const std::string target = root + mount.target;
-    if (!base::is_directory(target)) base::make_directories(target);
-    base::mount_fs(mount.source, target, mount.fs_type, mount.flags, mount.data);
-  }
+  for (const SystemMount& mount : kSystemMounts) mount_one(root, mount);
   link_if_missing("/proc/self/fd", root + "/dev/fd");
   link_if_missing("/proc/self/fd/0", root + "/dev/stdin");
   link_if_missing("/proc/self/fd/1", root + "/dev/stdout");
