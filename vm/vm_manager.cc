@@ -194,7 +194,11 @@ void VmManager::remove(const VmRecord& record, bool force, std::optional<int> ti
   state::RecordLock lock = store_.records().lock_record(record.id);
   auto now = store_.read(record.id);
   if (!now.ok()) {
-    if (now.error().errnum() == ENOENT) return;  // somebody else was faster
+    if (now.error().errnum() == ENOENT) {
+      // Somebody else was faster; the lock's file was made anew by waiting for it.
+      store_.records().remove(std::move(lock));
+      return;
+    }
     throw now.error();
   }
   if (now.value().has_monitor()) {

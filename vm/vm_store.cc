@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <utility>
 
@@ -139,7 +140,11 @@ std::vector<std::string> reconcile(const VmStore& store) {
     if (!lock) continue;
     // Once more under the lock: somebody may have dealt with it.
     auto record = store.read(seen.id);
-    if (!record.ok()) continue;
+    if (!record.ok()) {
+      // Removed meanwhile: only the lock's file is left, made anew by taking it.
+      if (record.error().errnum() == ENOENT) store.records().remove(std::move(*lock));
+      continue;
+    }
     const Verdict verdict = judge(record.value());
     if (verdict == Verdict::kFine) continue;
     const std::string name = base::quoted(seen.name);

@@ -69,7 +69,13 @@ Monitor::~Monitor() = default;
 void Monitor::begin(milliseconds lock_timeout) {
   // Held to the end of this process: whoever gets it knows that the VM has no monitor.
   record_lock_ = store_.records().lock_record(options_.vm_id, lock_timeout);
-  record_ = store_.read(options_.vm_id).take();
+  base::Result<VmRecord> record = store_.read(options_.vm_id);
+  if (!record.ok() && record.error().errnum() == ENOENT) {
+    // Removed before it was started: only the lock's file is left, made anew by taking it.
+    store_.records().remove(std::move(*record_lock_));
+    record_lock_.reset();
+  }
+  record_ = std::move(record).take();
   if (record_.has_monitor() || record_.status == VmStatus::kRemoving) {
     throw base::Error(
         base::cat("VM ", base::quoted(record_.name), " is ", to_string(record_.status)));
