@@ -59,11 +59,17 @@ void ContainerIo::flush_client(Output& output, Client& client) {
   if (output.ended && client.pending.empty()) client.stream->shutdown_write();
 }
 
+void ContainerIo::release() {
+  released_ = true;
+  settle(out_);
+  settle(err_);
+}
+
 void ContainerIo::settle(Output& output) {
   const bool backlog = std::any_of(
       output.clients.begin(), output.clients.end(),
       [](const Client& client) { return !client.gone && client.pending.size() > kBacklogBytes; });
-  if (!backlog && output.owed != 0 && output.stream) {
+  if ((released_ || !backlog) && output.owed != 0 && output.stream) {
     output.stream->consume(std::exchange(output.owed, 0));
   }
   if (on_flushed_ && flushed()) on_flushed_();
