@@ -135,7 +135,7 @@ void Agent::shut_down(int signal, milliseconds timeout, std::function<void()> do
   if (done) shutdown_done_.push_back(std::move(done));
   const bool first = !std::exchange(shutting_down_, true);
   if (first) processes_.set_stopping();
-  if (!processes_.container_running()) return end_guest();
+  if (!processes_.container_alive()) return end_guest();
   processes_.on_container_ended([this] { end_guest(); });
   processes_.signal_container(signal > 0 && signal < NSIG ? signal : SIGTERM, false);
   // A second, more impatient request wins.
@@ -167,8 +167,9 @@ void Agent::load_late_modules() {
   try {
     std::thread([this] { modules_.load_stage(ModuleStage::kLate); }).detach();
   } catch (const std::system_error& error) {
-    // The container may have taken every thread there is; the guest does without these modules.
-    base::log_warn(base::cat("loading the late modules: ", error.what()));
+    // The container has taken all the threads there are.
+    base::log_warn(error.what());
+    modules_.load_stage(ModuleStage::kLate);
   }
 }
 

@@ -115,8 +115,8 @@ class ContainerProcessTest : public ::testing::Test {
   tests::TempDir directory_;
   base::EventLoop loop_;
   Reaper reaper_{loop_};
-  ProcessService service_{
-      ProcessContext{loop_, reaper_, {fake_crun_program(), "/unused"}, directory_ / "run"}};
+  ProcessService service_{ProcessContext{
+      loop_, reaper_, {fake_crun_program(), "/unused"}, directory_ / "run", milliseconds(3000)}};
   ControlService control_;
   std::unique_ptr<wire::Link> host_;
   std::unique_ptr<wire::Link> guest_;
@@ -158,6 +158,25 @@ TEST_F(ContainerProcessTest, RuntimesComplaintIsTheMessageAndNotTheContainersStd
   EXPECT_EQ(client->err(), "");
   EXPECT_TRUE(ended);
   EXPECT_FALSE(service_.container_running());
+}
+
+TEST_F(ContainerProcessTest, RuntimeThatHangsIsGivenUp) {
+  const auto client = start_container({"hang"});
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kFailed, 125);
+  EXPECT_EQ(client->last()->message, "crun: it did not finish within 3000 ms");
+}
+
+TEST_F(ContainerProcessTest, SignalSentWhileTheRuntimeIsAtItIsDelivered) {
+  const auto client = start_container({"slow", "sleep", "30"});
+  ASSERT_TRUE(wait([&] { return service_.container_alive(); }));
+  EXPECT_FALSE(service_.container_running());
+  ControlRequest request;
+  request.op = ControlRequest::Op::kSignalContainer;
+  request.signal = SIGTERM;
+  EXPECT_TRUE(ask(request).ok);
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 0, SIGTERM);
 }
 
 TEST_F(ContainerProcessTest, ContainerStartsOnlyOnce) {

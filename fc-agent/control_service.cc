@@ -73,7 +73,7 @@ void ControlService::answer(const wire::ControlRequest& request, wire::ControlRe
     case Op::kShutdown:
       return;
     case Op::kSignalContainer:
-      if (!processes_.container_running()) throw base::Error("the container is not running");
+      if (!processes_.container_alive()) throw base::Error("the container is not running");
       processes_.signal_container(request.signal, request.all);
       return;
     case Op::kStats:

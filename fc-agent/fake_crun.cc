@@ -93,6 +93,7 @@ int run(const Call& call) {
     const std::string text = args[1] + "\n";
     return ::write(STDERR_FILENO, text.data(), text.size()) > 0 ? 1 : 2;
   }
+  if (args[0] == "hang") ::pause();
   const bool slow = args[0] == "slow";
   if (slow) args.erase(args.begin());
 

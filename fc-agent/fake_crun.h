@@ -4,6 +4,7 @@
 //
 // Instead of a program, args[0] may name a behaviour:
 //   "fail"  writes args[1] to its log and to its stderr, and exits with 1
+//   "hang"  never ends
 //   "slow"  starts the rest of args, but goes on for 200 ms itself
 #pragma once
 

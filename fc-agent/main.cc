@@ -56,6 +56,17 @@ void tune_kernel() {
   set("/sys/kernel/rcu_expedited", "1");
 }
 
+// For good. Whatever one callback runs into (no memory, no descriptors) is not worth the guest.
+[[noreturn]] void serve(base::EventLoop& loop) {
+  while (true) {
+    try {
+      loop.run();
+    } catch (const std::exception& error) {
+      base::log_error(error.what());
+    }
+  }
+}
+
 void run_guest(std::int64_t started_us) {
   fc_agent::mount_initramfs();
   fc_agent::set_up_stdio();
@@ -82,7 +93,7 @@ void run_guest(std::int64_t started_us) {
   agent.note_progress("link modules", link_loaded_us);
   agent.connect(fc_agent::open_link_port(uevents, "/sys/class/virtio-ports", "/dev", kLinkTimeout));
   agent.note_progress("link port", fc_agent::monotonic_us());
-  loop.run();
+  serve(loop);
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <charconv>
 #include <csignal>
+#include <exception>
+#include <utility>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -19,6 +21,7 @@
 namespace fc_agent {
 namespace {
 
+constexpr std::size_t kMaxEarlySignals = 16;
 constexpr std::size_t kMaxLogBytes = 256 * 1024;
 
 // The agent itself is exempt from the kernel's OOM killer; what it starts is not.
@@ -83,6 +86,8 @@ void Process::start(const ContainerPlan& container) {
   } catch (const base::Error& error) {
     const bool exec_failed = start_.kind == wire::ProcessStart::Kind::kGuest;
     fail(exec_failed ? code_of_spawn_error(error.errnum()) : 125, error.what());
+  } catch (const std::exception& error) {
+    fail(125, error.what());
   }
 }
 
@@ -158,7 +163,7 @@ void Process::start_by_crun(const ContainerPlan& container) {
   options.env = std::vector<std::string>{
       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"};
   options.fds = io_.child_fds();
-  options.working_directory = "/";
+  options.working_directory = std::string("/");
   options.new_session = true;
   options.before_exec = become_killable;
 
@@ -167,6 +172,10 @@ void Process::start_by_crun(const ContainerPlan& container) {
   io_.close_child_ends();
   if (!start_.tty) io_.start_stdio();
   context_.reaper.watch(crun_pid_, [this](base::ExitStatus status) { on_crun_ended(status); });
+  crun_timer_ = context_.loop.after(context_.crun_timeout, [this] {
+    crun_timed_out_ = true;
+    ::kill(crun_pid_, SIGKILL);
+  });
 }
 
 void Process::on_console() {
@@ -183,7 +192,12 @@ void Process::on_console() {
 
 void Process::on_crun_ended(base::ExitStatus status) {
   crun_pid_ = 0;
+  crun_timer_.reset();
   try {
+    if (crun_timed_out_) {
+      return fail(
+          125, base::cat("crun: it did not finish within ", context_.crun_timeout.count(), " ms"));
+    }
     if (!status.success()) {
       const auto log = base::try_read_file(files_.log, kMaxLogBytes);
       const std::string fallback = status.signal != 0
@@ -200,7 +214,7 @@ void Process::on_crun_ended(base::ExitStatus status) {
     }
     io_.start_stderr();
     running(pid);
-  } catch (const base::Error& error) {
+  } catch (const std::exception& error) {
     fail(125, error.what());
   }
 }
@@ -216,6 +230,7 @@ void Process::running(pid_t pid) {
     });
   });
   hold_.release();
+  for (const int number : std::exchange(early_signals_, {})) signal(number);
   handler_.on_started(pid);
 }
 
@@ -238,7 +253,11 @@ void Process::remove_files() {
 }
 
 void Process::signal(int number) {
-  if (pid_ != 0) ::kill(pid_, number);
+  if (pid_ != 0) {
+    ::kill(pid_, number);
+  } else if (crun_pid_ != 0 && early_signals_.size() < kMaxEarlySignals) {
+    early_signals_.push_back(number);
+  }
 }
 
 void Process::resize(std::uint16_t rows, std::uint16_t columns) {

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/event_loop.h"
 #include "base/process.h"
@@ -20,6 +22,8 @@ struct ProcessContext {
   Crun crun;
   // For the files of each start; made when missing, mode 0700.
   std::string run_directory = "/run/fcvm";
+  // A runtime that takes longer is stuck.
+  std::chrono::milliseconds crun_timeout = std::chrono::minutes(2);
 };
 
 // The container of this boot, as the plan had it.
@@ -53,7 +57,9 @@ class Process {
 
   // 0 until it runs and after it has ended.
   pid_t pid() const { return pid_; }
-  // To the process itself; nothing happens when it does not run.
+  // It runs or is about to.
+  bool alive() const { return pid_ != 0 || crun_pid_ != 0; }
+  // To the process itself, once it runs; nothing happens when it has ended.
   void signal(int number);
   void resize(std::uint16_t rows, std::uint16_t columns);
   void close_stdin() { io_.close_stdin(); }
@@ -73,6 +79,9 @@ class Process {
   Handler handler_;
   pid_t pid_ = 0;
   pid_t crun_pid_ = 0;
+  bool crun_timed_out_ = false;
+  base::EventLoop::Registration crun_timer_;
+  std::vector<int> early_signals_;  // came while crun was at it
   CrunFiles files_;
   base::Fd console_;
   base::EventLoop::Registration console_watch_;

@@ -23,6 +23,7 @@ class ProcessIo::Channel {
     options.source = std::move(source);
     options.sink = std::move(sink);
     options.eio_is_eof = is_terminal;
+    options.outlives_hangup = is_terminal;
     wire::StreamPump::Handler handler;
     handler.on_source_done = [this] { output_done(); };
     handler.on_source_abandoned = [this] { drain(); };
@@ -35,6 +36,7 @@ class ProcessIo::Channel {
 
   void finish_output() {
     if (output_done_) return;
+    finishing_ = true;
     if (draining_.active()) {
       read_away();
       output_done();
@@ -55,13 +57,22 @@ class ProcessIo::Channel {
   // pipe; and the reading end has to stay open, or it dies of SIGPIPE.
   void drain() {
     if (output_done_) return;
-    if (!spare_source_) return output_done();
-    draining_ = loop_.watch(spare_source_.get(), EPOLLIN, [this](std::uint32_t) {
-      if (!read_away()) output_done();
+    if (finishing_) read_away();
+    if (finishing_ || !spare_source_) return output_done();
+    watch_spare_source(EPOLLIN);
+  }
+
+  void watch_spare_source(std::uint32_t events) {
+    draining_.reset();
+    draining_ = loop_.watch(spare_source_.get(), events, [this, events](std::uint32_t) {
+      if (read_away()) return;
+      if (errno != EIO) return output_done();
+      // A terminal that nobody has open now; see StreamPump's outlives_hangup.
+      if ((events & EPOLLET) == 0) watch_spare_source(EPOLLIN | EPOLLET);
     });
   }
 
-  // False at the end of the output.
+  // False at the end of the output, with errno 0 or EIO.
   bool read_away() {
     // Bounded, so that a process that writes for ever costs one turn of the loop at a time.
     constexpr int kMaxReads = 16;
@@ -70,7 +81,10 @@ class ProcessIo::Channel {
       const ssize_t n = ::read(spare_source_.get(), buffer.data(), buffer.size());
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return errno == EAGAIN;
-      if (n == 0) return false;
+      if (n == 0) {
+        errno = 0;
+        return false;
+      }
     }
     return true;
   }
@@ -79,6 +93,7 @@ class ProcessIo::Channel {
   std::function<void()> on_output_done_;
   base::Fd spare_source_;
   base::EventLoop::Registration draining_;
+  bool finishing_ = false;  // the process has ended: nobody waits for the end of its output
   bool output_done_ = false;
   std::optional<wire::StreamPump> pump_;
 };

@@ -30,6 +30,7 @@ struct ProcessService::Group {
   std::optional<wire::ProcessStart> start;
   std::unique_ptr<Process> process;
   std::vector<int> early_signals;  // came before the process ran
+  bool stdin_closed = false;       // asked for before the process was there
   bool over = false;               // its last event was sent, or nobody is there to hear it
   base::EventLoop::Registration timer;
 };
@@ -94,7 +95,7 @@ void ProcessService::on_command(Group& group, const wire::ProcessCommand& comman
   switch (command.kind) {
     case wire::ProcessCommand::Kind::kSignal:
       if (!valid_signal(command.signal)) throw base::Error("a process command has no such signal");
-      if (group.process != nullptr && group.process->pid() != 0) {
+      if (group.process != nullptr) {
         group.process->signal(command.signal);
       } else if (group.early_signals.size() < kMaxEarlySignals) {
         group.early_signals.push_back(command.signal);
@@ -106,6 +107,7 @@ void ProcessService::on_command(Group& group, const wire::ProcessCommand& comman
       if (group.process != nullptr) group.process->resize(command.rows, command.columns);
       return;
     case wire::ProcessCommand::Kind::kCloseStdin:
+      group.stdin_closed = true;
       if (group.process != nullptr) group.process->close_stdin();
       return;
   }
@@ -146,15 +148,16 @@ void ProcessService::launch(Group& group) {
   try {
     group.process = std::make_unique<Process>(context_, *group.start, std::move(group.streams),
                                               std::move(handler));
-  } catch (const base::Error& error) {
+  } catch (const std::exception& error) {
     return refuse(group, 125, error.what());
   }
   if (kind == Kind::kContainer) container_ = group.process.get();
   group.process->start(*container_plan_);
+  for (const int signal : std::exchange(group.early_signals, {})) group.process->signal(signal);
+  if (group.stdin_closed) group.process->close_stdin();
 }
 
 void ProcessService::started(Group& group, int pid) {
-  for (const int signal : std::exchange(group.early_signals, {})) group.process->signal(signal);
   wire::ProcessEvent event;
   event.kind = wire::ProcessEvent::Kind::kStarted;
   event.pid = pid;
@@ -246,7 +249,7 @@ void ProcessService::set_stopping() {
 
 void ProcessService::signal_container(int signal, bool all) {
   if (!valid_signal(signal)) throw base::Error("no such signal");
-  if (!container_running()) return;
+  if (!container_alive()) return;
   if (all && !container_cgroup_.empty()) {
     signal_cgroup(container_cgroup_, signal);
   } else {

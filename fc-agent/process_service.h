@@ -32,6 +32,8 @@ class ProcessService {
   void set_stopping();
 
   bool container_running() const { return container_ != nullptr && container_->pid() != 0; }
+  // It runs or is being started; a signal sent now reaches it when it runs.
+  bool container_alive() const { return container_ != nullptr && container_->alive(); }
   void signal_container(int signal, bool all);
   // Empty before the container runs; stays after its end.
   const std::string& container_cgroup() const { return container_cgroup_; }

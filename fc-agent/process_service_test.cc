@@ -205,6 +205,17 @@ TEST_F(ReadyProcessServiceTest, GrandchildThatKeepsThePipeIsNotWaitedFor) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
+TEST_F(ReadyProcessServiceTest, GrandchildIsNotWaitedForAfterTheConsumerWentAway) {
+  const auto client = open(guest_shell("sleep 30 & head -c 300000 /dev/zero; exit 2"));
+  client->stall_stdout();
+  // Ended, but what the pipe holds has no credit to leave.
+  ASSERT_TRUE(wait([&] { return client->started() && ::kill(client->pid(), 0) != 0; }));
+  EXPECT_FALSE(client->done());
+  client->reset_stdio();
+  ASSERT_TRUE(wait([&] { return client->done(); }, milliseconds(10'000)));
+  expect_exit(*client, 2);
+}
+
 TEST_F(ReadyProcessServiceTest, TwentyAtOnceKeepTheirOutputApart) {
   std::vector<std::unique_ptr<ProcessTestClient>> clients;
   for (int i = 0; i < 20; ++i) {
@@ -253,6 +264,20 @@ TEST_F(ReadyProcessServiceTest, ControlCharactersOfATerminalBecomeSignals) {
   client->feed("\x03", false);
   ASSERT_TRUE(wait([&] { return client->done(); }));
   expect_exit(*client, 8);
+}
+
+TEST_F(ReadyProcessServiceTest, TerminalThatNobodyHasOpenForAWhileGoesOn) {
+  ProcessStart start;
+  start.kind = ProcessStart::Kind::kGuest;
+  start.tty = true;
+  start.use_stdin = true;
+  start.process_json = shell_process_json(
+      "t=$(tty); echo one; exec </dev/null >/dev/null 2>&1; sleep 0.3; exec >$t; echo two; exit 6",
+      true);
+  const auto client = open(start);
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_exit(*client, 6);
+  EXPECT_EQ(client->out(), "one\r\ntwo\r\n");
 }
 
 TEST_F(ReadyProcessServiceTest, EndOfStdinEndsAReader) {

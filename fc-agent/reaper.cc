@@ -41,7 +41,6 @@ void Reaper::reap() {
     if (!watched.empty()) {
       watched.mapped()(exit);
     } else if (holds_ > 0) {
-      if (kept_.size() >= kMaxKept) kept_.erase(kept_.begin());
       kept_[pid] = exit;
     }
   }

@@ -19,7 +19,7 @@ class Reaper {
  public:
   using Callback = std::function<void(base::ExitStatus)>;
 
-  // While one of these lives, the status of an unwatched child is kept (the last kMaxKept of them):
+  // While one of these lives, the status of every unwatched child is kept, one a pid:
   // a runtime that starts a process for us tells its pid only later, maybe after it has ended.
   class Hold {
    public:
@@ -49,8 +49,6 @@ class Reaper {
   void watch(pid_t pid, Callback callback);
   void unwatch(pid_t pid);
   bool watching(pid_t pid) const { return watched_.contains(pid); }
-
-  static constexpr std::size_t kMaxKept = 1024;
 
  private:
   void reap();

@@ -94,6 +94,7 @@ struct StreamPump::State : std::enable_shared_from_this<State> {
         has_sink(sink.valid()),
         filter(std::move(options.filter)),
         eio_is_eof(options.eio_is_eof),
+        outlives_hangup(options.outlives_hangup),
         handler(std::make_shared<Handler>(std::move(callbacks))) {}
 
   void start();
@@ -125,11 +126,13 @@ struct StreamPump::State : std::enable_shared_from_this<State> {
   const bool has_sink;  // without one what comes is lost
   std::function<std::size_t(std::string_view)> filter;
   bool eio_is_eof;
+  bool outlives_hangup;
   std::shared_ptr<Handler> handler;
 
   base::EventLoop::Registration source_watch;
   base::EventLoop::Registration sink_watch;
   detail::ByteQueue to_sink;
+  bool hung_up = false;         // nobody has the terminal open now
   bool source_stopped = false;  // by the filter or a reset: nothing is read any more
   bool source_done = false;
   bool sink_eof = false;  // the peer has written all
@@ -188,11 +191,16 @@ void StreamPump::State::update_source() {
   if (!wanted) {
     source_watch.reset();
   } else if (!source_watch.active()) {
-    source_watch = loop.watch(source.fd(), EPOLLIN, [weak = weak_from_this()](std::uint32_t) {
+    // A hang-up stands until somebody opens the terminal and writes: told once, not over and over.
+    const std::uint32_t events = hung_up ? EPOLLIN | EPOLLET : EPOLLIN;
+    source_watch = loop.watch(source.fd(), events, [weak = weak_from_this()](std::uint32_t) {
       const auto self = weak.lock();
       if (!self) return;
+      const bool was_hung_up = self->hung_up;
       self->read_source();
-      if (self->stream) self->update_source();
+      if (!self->stream) return;
+      if (self->hung_up != was_hung_up) self->source_watch.reset();
+      self->update_source();
     });
   }
 }
@@ -211,6 +219,10 @@ bool StreamPump::State::read_source() {
       if (drain_left) end_source();
       return false;
     }
+    if (errno == EIO && outlives_hangup && !drain_left) {
+      hung_up = true;
+      return false;
+    }
     if (!(errno == EIO && eio_is_eof)) {
       base::log_warn(base::Error(errno, "reading output of a process").what());
     }
@@ -219,6 +231,7 @@ bool StreamPump::State::read_source() {
     end_source();
     return false;
   }
+  hung_up = false;
   const auto got = static_cast<std::size_t>(n);
   if (drain_left) *drain_left -= got;
   const std::string_view data(buffer.data(), got);

@@ -31,6 +31,9 @@ class StreamPump {
     std::function<std::size_t(std::string_view)> filter;
     // A pty reports EIO instead of end of file when its last user has gone.
     bool eio_is_eof = false;
+    // That user may get a successor (an init closes its terminal and opens it again later): the end
+    // comes only with finish_source().
+    bool outlives_hangup = false;
   };
   struct Handler {
     // `source` is at its end (or its error) and all of it has been handed to the stream, which was
