@@ -40,13 +40,15 @@ TEST(ConcurrencyTest, InterruptWhileTheImageIsMadeEndsWith130AndLeavesNothing) {
   const ImageDisksRestored restore;
   const std::string image = make_test_image(dir.path(), unique_name("image"), 100 * kMiB);
   const LeakCheck before;
-  const ImageBuildBegins begins;
-  Process process(fcvm_command(run_args({"--rm"}, {"true"}, image)));
-  ASSERT_TRUE(begins.wait()) << process.err();
-  process.signal(SIGINT);
-  const Outcome outcome = process.wait();
-  EXPECT_EQ(outcome.status, 128 + SIGINT) << outcome;
-  EXPECT_EQ(restore.count(), 0U) << "it was over before the interrupt";
+  {
+    const ImageBuildBegins begins;
+    Process process(fcvm_command(run_args({"--rm"}, {"true"}, image)));
+    ASSERT_TRUE(begins.wait()) << process.err();
+    process.signal(SIGINT);
+    const Outcome outcome = process.wait();
+    EXPECT_EQ(outcome.status, 128 + SIGINT) << outcome;
+    EXPECT_EQ(restore.count(), 0U) << "it was over before the interrupt";
+  }
   EXPECT_EQ(before.diff(), "");
   // The same image can be made afterwards.
   EXPECT_EQ(fcvm(run_args({"--rm"}, {"echo", "made"}, image)).status, 127);
@@ -59,11 +61,13 @@ TEST(ConcurrencyTest, KillWhileTheImageIsMadeIsClearedUpByTheNextCommand) {
   const ImageDisksRestored restore;
   const std::string image = make_test_image(dir.path(), unique_name("image"), 100 * kMiB);
   const LeakCheck before;
-  const ImageBuildBegins begins;
-  Process process(fcvm_command(run_args({"--rm"}, {"true"}, image)));
-  ASSERT_TRUE(begins.wait()) << process.err();
-  process.signal(SIGKILL);
-  process.wait();
+  {
+    const ImageBuildBegins begins;
+    Process process(fcvm_command(run_args({"--rm"}, {"true"}, image)));
+    ASSERT_TRUE(begins.wait()) << process.err();
+    process.signal(SIGKILL);
+    process.wait();
+  }
   EXPECT_EQ(fcvm(run_args({"--rm"}, {"sh", "-c", "echo made"}, image)).out, "made\n");
   EXPECT_EQ(restore.count(), 1U);
   EXPECT_EQ(before.diff(), "");
@@ -71,13 +75,15 @@ TEST(ConcurrencyTest, KillWhileTheImageIsMadeIsClearedUpByTheNextCommand) {
 
 TEST(ConcurrencyTest, InterruptDuringBootEndsWith130AndLeavesNothing) {
   const LeakCheck before;
-  const std::string name = unique_name("boot");
-  Process process(fcvm_command(run_args({"--rm", "--name", name}, {"sleep", "1000"})));
-  ASSERT_EQ(wait_for_status(name, "starting"), "starting");
-  process.signal(SIGINT);
-  const Outcome outcome = process.wait();
-  EXPECT_EQ(outcome.status, 128 + SIGINT) << outcome;
-  EXPECT_EQ(outcome.out, "");
+  {
+    const std::string name = unique_name("boot");
+    Process process(fcvm_command(run_args({"--rm", "--name", name}, {"sleep", "1000"})));
+    ASSERT_EQ(wait_for_status(name, "starting"), "starting");
+    process.signal(SIGINT);
+    const Outcome outcome = process.wait();
+    EXPECT_EQ(outcome.status, 128 + SIGINT) << outcome;
+    EXPECT_EQ(outcome.out, "");
+  }
   EXPECT_EQ(before.diff(), "");
 }
 

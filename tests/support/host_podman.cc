@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <stdexcept>
 
@@ -15,14 +16,14 @@ bool is_cgroup_hybrid() {
   return static_cast<bool>(controllers >> first);
 }
 
-std::string limit_option(const char* name, int resource) {
+// The hard limit of this process, at most `most`.
+std::string limit_option(const char* name, int resource, rlim_t most) {
   rlimit limit{};
-  if (::getrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0 ||
-      limit.rlim_max == RLIM_INFINITY) {
-    return std::string(name) + "=-1:-1";
+  if (::getrlimit(static_cast<__rlimit_resource_t>(resource), &limit) != 0) {
+    limit.rlim_max = most;
   }
-  const std::string hard = std::to_string(limit.rlim_max);
-  return std::string(name) + "=" + hard + ":" + hard;
+  const std::string value = std::to_string(std::min(limit.rlim_max, most));
+  return std::string(name) + "=" + value + ":" + value;
 }
 
 }  // namespace
@@ -39,8 +40,8 @@ std::vector<std::string> host_podman() {
 }
 
 std::vector<std::string> host_podman_run_options() {
-  return {"--ulimit", limit_option("nofile", RLIMIT_NOFILE), "--ulimit",
-          limit_option("nproc", RLIMIT_NPROC)};
+  return {"--ulimit", limit_option("nofile", RLIMIT_NOFILE, 1024), "--ulimit",
+          limit_option("nproc", RLIMIT_NPROC, 1000)};
 }
 
 HostPodman::HostPodman(const std::string& image) {
