@@ -162,10 +162,8 @@ void RunFlags::declare_files(Options& options) {
     static_cast<void>(vm::parse_volume(text));
     throw not_in_this_version("mapped folders", "put the files into the image");
   });
-  options.list("disk", "FILE:GUEST[:ro]", "Not in this version", [](const std::string& text) {
-    static_cast<void>(vm::parse_volume(text));
-    throw not_in_this_version("disks of the user's", "");
-  });
+  options.list("disk", "FILE:GUEST[:ro]", "Mount the ext4 file system in a file or block device",
+               [this](const std::string& text) { run_.disks.push_back(vm::parse_volume(text)); });
   options.list("map-uid", "MAPPING", "Not in this version",
                [](const std::string&) { throw not_in_this_version("mapped folders", ""); });
   options.list("tmpfs", "DIR[:OPTIONS]", "Mount a tmpfs",

@@ -139,7 +139,6 @@ TEST(RunFlagsTest, WhatThisVersionLacksIsRefusedByName) {
            {"--network-allow", "x"},
            {"--rootless-backend", "pasta"},
            {"--map", "/a:/b"},
-           {"--disk", "/a:/b"},
            {"--map-uid", "0:0:1"},
            {"--engine", "podman"},
            {"--hypervisor", "firecracker"},

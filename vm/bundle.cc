@@ -34,6 +34,20 @@ bool has_mount(const std::vector<Mount>& mounts, std::string_view destination) {
                      [&](const Mount& mount) { return mount.destination == destination; });
 }
 
+// The agent mounts each disk in the guest; the container gets a bind of it.
+void add_disks(const RunOptions& options, std::vector<Mount>& mounts) {
+  for (std::size_t i = 0; i < options.disks.size(); ++i) {
+    const VolumeMapping& disk = options.disks[i];
+    if (has_mount(mounts, disk.target)) {
+      throw base::Error(cat(base::quoted(disk.target), " is mounted twice"));
+    }
+    mounts.push_back({disk.target,
+                      "bind",
+                      cat(kGuestDisksDirectory, "/", i),
+                      {"rbind", "rprivate", disk.read_only ? "ro" : "rw"}});
+  }
+}
+
 // Mounts that everybody gets. A mount of the user's at the same place takes their place.
 std::vector<Mount> system_mounts(const RunOptions& options) {
   const std::string access = options.privileged ? "rw" : "ro";
@@ -314,6 +328,7 @@ BundleFiles make_bundle(const image::ImageMeta& image, const RunOptions& options
   for (Mount& mount : system_mounts(options)) {
     if (!has_mount(mounts, mount.destination)) mounts.push_back(std::move(mount));
   }
+  add_disks(options, mounts);
   add_volumes(image.config, mounts, bundle.root_edits);
   add_engine_files(image, options, facts, parts.hostname, mounts, bundle.files);
   if (options.init) {

@@ -90,6 +90,27 @@ std::string cpu_list(const std::vector<int>& cpus) {
   return text;
 }
 
+// The files of --disk, checked while refusing them costs nothing. Their absolute paths.
+std::vector<std::string> check_disks(const std::vector<VolumeMapping>& disks) {
+  constexpr off_t kExtMagicOffset = 1080;  // s_magic of the superblock, fs/ext4/ext4.h
+  constexpr std::size_t kMaxDisks = 8;
+  if (disks.size() > kMaxDisks) throw base::Error(base::cat("more than ", kMaxDisks, " disks"));
+  std::vector<std::string> paths;
+  for (const auto& disk : disks) {
+    base::with_context(base::cat("--disk ", disk.source), [&] {
+      const base::Fd file = base::open_file(disk.source, disk.read_only ? O_RDONLY : O_RDWR);
+      unsigned char magic[2] = {};
+      if (::pread(file.get(), magic, sizeof magic, kExtMagicOffset) != sizeof magic ||
+          magic[0] != 0x53 || magic[1] != 0xef) {
+        throw base::Error("it holds no ext4 file system")
+            .set_hint(base::cat("make one: mkfs.ext4 ", disk.source));
+      }
+      paths.push_back(base::canonical_path(disk.source));
+    });
+  }
+  return paths;
+}
+
 wire::BootPlan make_boot_plan(const VmRecord& record, const image::ImageMeta& meta,
                               BundleFiles bundle) {
   wire::BootPlan plan;
@@ -156,6 +177,7 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   plan.mem_mib = record.mem_mib;
   plan.balloon_mib = options.balloon_bytes >> 20;
   plan.cpuset_cpus = cpu_list(options.cpuset_cpus);
+  const std::vector<std::string> user_disks = check_disks(options.disks);
   const image::BaseRootfs base_rootfs =
       options.rootfs_bytes == 0 ? image::base_rootfs_of_size(data)
                                 : image::base_rootfs_of_size(data, options.rootfs_bytes);
@@ -196,6 +218,12 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   const std::string exec_base = bundle.exec_base;
   plan.boot = make_boot_plan(record, image.meta, std::move(bundle));
 
+  for (std::size_t i = 0; i < user_disks.size(); ++i) {
+    const std::string serial = base::cat("disk", i);
+    plan.disks.push_back({serial, user_disks[i], options.disks[i].read_only});
+    plan.boot.disks.push_back(
+        {serial, base::cat(kGuestDisksDirectory, "/", i), "ext4", options.disks[i].read_only});
+  }
   if (wire::to_json(plan.boot).size() > wire::MessageStream::kMaxMessageBytes) {
     throw base::Error("the environment and arguments are too large")
         .set_hint("together they may have about 700 KiB");

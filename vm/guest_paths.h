@@ -15,6 +15,8 @@ inline constexpr std::string_view kGuestResolvConfFile = "/run/fcvm/files/resolv
 inline constexpr std::string_view kGuestContainerenvFile = "/run/fcvm/files/containerenv";
 // Binds of the image's VOLUME directories: <here>/0, <here>/1 …
 inline constexpr std::string_view kGuestVolumesDirectory = "/run/fcvm/volumes";
+// File systems of --disk: <here>/0, <here>/1 …
+inline constexpr std::string_view kGuestDisksDirectory = "/run/fcvm/disks";
 // cgroup v2 group of the container, below the root of the hierarchy.
 inline constexpr std::string_view kGuestContainerCgroup = "/fcvm/container";
 // catatonit(1) of the base root file system, for --init.

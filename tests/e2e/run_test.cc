@@ -108,6 +108,23 @@ TEST(RunTest, MemoryAndCpusAreTheGuests) {
   EXPECT_GE(kib, 192 * 1024);
 }
 
+TEST(RunTest, DiskOfTheUsersKeepsWhatTheContainerWrote) {
+  const TempDir directory;
+  const std::string disk = directory / "data.ext4";
+  Command mke2fs;
+  mke2fs.argv = {"mke2fs", "-q", "-t", "ext4", disk, "16M"};
+  ASSERT_EQ(run(mke2fs).status, 0);
+  const Outcome first =
+      run_container({"--disk", disk + ":/data"},
+                    {"sh", "-c", "echo kept > /data/file; grep -c /data /proc/mounts"});
+  EXPECT_EQ(first.out, "1\n") << first;
+  EXPECT_EQ(first.status, 0);
+  const Outcome second =
+      run_container({"--disk", disk + ":/data:ro"},
+                    {"sh", "-c", "cat /data/file; touch /data/x 2>/dev/null; echo $?"});
+  EXPECT_EQ(second.out, "kept\n1\n") << second;
+}
+
 TEST(RunTest, TimingsGoToStderrOnly) {
   const Outcome outcome = run_container({"--timings"}, {"echo", "out"});
   EXPECT_EQ(outcome.status, 0);

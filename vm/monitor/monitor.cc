@@ -124,8 +124,10 @@ void Monitor::launch() {
     entry.id = disk.id;
     entry.path = disk.path;
     entry.read_only = disk.read_only;
-    // With --rm nobody reads the disk after the VM, so its flushes are not worth waiting for.
-    entry.discard_flushes = record_.auto_remove && !disk.read_only;
+    // With --rm nobody reads the VM's own disk after it, so its flushes are not worth waiting for.
+    const bool own = disk.id == "root";
+    entry.discard_flushes = record_.auto_remove && own;
+    keeps_data_ = keeps_data_ || (!disk.read_only && (!own || !record_.auto_remove));
     config.disks.push_back(std::move(entry));
   }
   hypervisor::MachineEvents events;
@@ -566,7 +568,7 @@ void Monitor::request_stop() {
 
 void Monitor::shut_down() {
   if (!machine_ || std::exchange(shutting_down_, true)) return;
-  if (record_.auto_remove || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_) {
+  if (!keeps_data_ || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_) {
     machine_->kill();
     return;
   }

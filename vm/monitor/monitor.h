@@ -126,6 +126,7 @@ class Monitor {
   int stop_signal_ = 0;                           // when stopping_: what the container was sent
 
   bool agent_ready_ = false;
+  bool keeps_data_ = false;    // a disk that outlives the VM is mounted: it has to be flushed
   bool guest_trusted_ = true;  // false: it broke the protocol, so nothing is asked of it any more
   bool first_client_done_ = false;  // it has attached, or has gone, or there was none
   bool container_asked_ = false;    // the guest was told to start it

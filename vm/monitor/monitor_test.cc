@@ -124,6 +124,10 @@ class MonitorTest : public ::testing::Test {
     plan.kernel = "/vmlinux";
     plan.cpus = 1;
     plan.mem_mib = 64;
+    if (user_disk_) {
+      base::write_file(paths.root_disk, "");
+      plan.disks = {{"root", paths.root_disk, false}, {"disk0", paths.root_disk, false}};
+    }
     plan.boot.host_name = "guest";
     plan.boot.machine_id = std::string(32, '0');
     plan.boot.container.id = record_.id;
@@ -187,6 +191,7 @@ class MonitorTest : public ::testing::Test {
   VmStore store_;
   VmRecord record_;
   std::string start_error_;
+  bool user_disk_ = false;
   hypervisor::fake::FakeHypervisor* hypervisor_ = nullptr;
   std::unique_ptr<Monitor> monitor_;
   std::unique_ptr<TestClient> client_;
@@ -235,6 +240,18 @@ TEST_F(MonitorTest, AutoRemovedVmLeavesNothing) {
   EXPECT_EQ(store_.read(record_.id).error().errnum(), ENOENT);
   EXPECT_FALSE(base::path_exists(store_.paths(record_.id).disks));
   EXPECT_FALSE(base::path_exists(store_.paths(record_.id).run));
+}
+
+TEST_F(MonitorTest, AutoRemovedVmWithADiskOfTheUsersIsShutDownInOrder) {
+  record_.auto_remove = true;
+  user_disk_ = true;
+  begin();
+  EXPECT_TRUE(hypervisor_->machine()->config().disks[0].discard_flushes);
+  EXPECT_FALSE(hypervisor_->machine()->config().disks[1].discard_flushes);
+  run_container().exit(0);
+  power_off();
+  ASSERT_TRUE(until([this] { return client_->ended(); }));
+  EXPECT_EQ(store_.read(record_.id).error().errnum(), ENOENT);
 }
 
 TEST_F(MonitorTest, ClientThatStallsSlowsTheContainerAndLosesNothing) {
