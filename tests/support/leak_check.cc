@@ -258,10 +258,9 @@ LeakCheck::Snapshot LeakCheck::take() const {
     }
     const std::string name = line.substr(slash);
     // Sockets of VMs of other data directories are no concern of this one.
-    const bool of_other_test =
-        name.find("/fcvm-test-") != std::string::npos ||
-        (name.starts_with("/run/fcvm/") &&
-         !name.starts_with(storage::DataDirectory(directory_).run() + "/"));
+    const bool of_other_test = name.find("/fcvm-test-") != std::string::npos ||
+                               (name.starts_with("/run/fcvm/") &&
+                                !name.starts_with(storage::DataDirectory(directory_).run() + "/"));
     if (is_below(name, directory) || (name.find("fcvm") != std::string::npos && !of_other_test)) {
       ++found["socket " + name];
     }
