@@ -71,14 +71,25 @@ struct ChildPlan {
   ::_exit(127);
 }
 
+// SAFETY: struct sigaction of the kernel's rt_sigaction(2): all zero is SIG_DFL without flags.
+void reset_signal(int signal) {
+  struct {
+    void* handler;
+    unsigned long flags;
+    void* restorer;
+    unsigned long mask;
+  } action{};
+  ::syscall(SYS_rt_sigaction, signal, &action, nullptr, sizeof action.mask);
+}
+
 [[noreturn]] void run_child(const ChildPlan& plan) {
   const SpawnOptions& options = *plan.options;
   int error_fd = plan.error_fd;
 
-  // Handlers of ours must not run in the child; exec keeps ignored signals and the mask.
-  struct sigaction action {};
-  action.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < NSIG; ++signal) ::sigaction(signal, &action, nullptr);
+  // Handlers of ours must not run in the child; exec keeps ignored signals and the mask. glibc keeps
+  // two real-time signals to itself and refuses them: a caller that ignores those is asked of the
+  // kernel directly.
+  for (int signal = 1; signal < NSIG; ++signal) reset_signal(signal);
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
