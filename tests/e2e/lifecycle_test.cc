@@ -84,23 +84,20 @@ TEST(LifecycleTest, StopKillsWhatIgnoresItsSignalInTime) {
 }
 
 TEST(LifecycleTest, InitPassesTheStopSignalOn) {
-  const Vm vm({"--init"}, {"sh", "-c", "echo up; exec sleep 1000"});
   // A signal that finds the init before it listens is lost, with podman too.
-  for (int i = 0; i < 100 && fcvm({"logs", vm.name()}).out != "up\n"; ++i) {
-  }
+  const Vm vm({"--init"}, {"sh", "-c", "echo ready; exec sleep 1000"});
   EXPECT_EQ(fcvm({"stop", "-t", "60", vm.name()}).status, 0);
   EXPECT_EQ(inspect(vm.name(), "/State/ExitCode"), std::to_string(128 + SIGTERM));
 }
 
 TEST(LifecycleTest, OwnStopSignalIsSent) {
-  const Vm vm({"--stop-signal", "SIGUSR2"},
-              {"sh", "-c", "trap 'exit 21' USR2; while :; do sleep 1000 & wait $!; done"});
+  const Vm vm({"--stop-signal", "SIGUSR2"}, Vm::sleeping_command("USR2", "exit 21"));
   EXPECT_EQ(fcvm({"stop", "-t", "60", vm.name()}).status, 0);
   EXPECT_EQ(fcvm({"wait", vm.name()}).out, "21\n");
 }
 
 TEST(LifecycleTest, WaitReturnsTheStatusWhenTheContainerEnds) {
-  const Vm vm({}, {"sh", "-c", "trap 'exit 33' TERM; while :; do sleep 1000 & wait $!; done"});
+  const Vm vm({}, Vm::sleeping_command("TERM", "exit 33"));
   Process wait(fcvm_command({"wait", vm.name()}));
   EXPECT_FALSE(wait.wait_for_out("\n", std::chrono::milliseconds(300)));
   EXPECT_EQ(fcvm({"kill", "-s", "TERM", vm.name()}).status, 0);

@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 
 // No event tells a test that a record has changed.
 constexpr std::chrono::milliseconds kLookAgainAfter{20};
+constexpr std::chrono::seconds kReadyLimit{30};
 
 std::vector<std::string> joined(std::vector<std::string> first,
                                 const std::vector<std::string>& second) {
@@ -84,6 +85,14 @@ Vm::Vm(std::vector<std::string> flags, std::vector<std::string> command)
                              outcome.err);
   }
   id_ = outcome.out.substr(0, outcome.out.find('\n'));
+  if (command.empty() || command.back().find("echo ready;") == std::string::npos) {
+    return;
+  }
+  const auto until = std::chrono::steady_clock::now() + kReadyLimit;
+  while (fcvm({"logs", name_}).out.find("ready\n") == std::string::npos &&
+         std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(kLookAgainAfter);
+  }
 }
 
 Vm::~Vm() {
@@ -91,7 +100,14 @@ Vm::~Vm() {
 }
 
 std::vector<std::string> Vm::sleeping_command() {
-  return {"sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"};
+  return sleeping_command("TERM", "exit 0");
+}
+
+std::vector<std::string> Vm::sleeping_command(const std::string& signal,
+                                              const std::string& action) {
+  return {
+      "sh", "-c",
+      "trap '" + action + "' " + signal + "; echo ready; while :; do sleep 1000 & wait $!; done"};
 }
 
 Outcome Vm::exec(const std::vector<std::string>& command,

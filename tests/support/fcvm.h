@@ -39,7 +39,7 @@ Outcome run_container(const std::vector<std::string>& flags,
                       const std::vector<std::string>& command);
 
 // A VM started with -d, removed by force when the object goes. Its container sleeps unless told
-// otherwise. Throws std::runtime_error with fcvm's own words when it does not start.
+// otherwise, and is waited for when it says that it is ready. Throws std::runtime_error with fcvm's own words when it does not start.
 class Vm {
  public:
   explicit Vm(std::vector<std::string> flags = {},
@@ -48,8 +48,12 @@ class Vm {
   Vm& operator=(const Vm&) = delete;
   ~Vm();
 
-  // Sleeps for good and ends at once on SIGTERM.
+  // Says "ready", sleeps for good and ends at once on SIGTERM.
   static std::vector<std::string> sleeping_command();
+  // A shell command that says "ready" and sleeps; on `signal` ("USR1") it does `action`. A first
+  // process ignores signals it has no handler for, so nothing may be sent before it is ready.
+  static std::vector<std::string> sleeping_command(const std::string& signal,
+                                                   const std::string& action);
 
   const std::string& name() const { return name_; }
   const std::string& id() const { return id_; }
