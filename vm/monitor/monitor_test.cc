@@ -124,10 +124,9 @@ class MonitorTest : public ::testing::Test {
     plan.kernel = "/vmlinux";
     plan.cpus = 1;
     plan.mem_mib = 64;
-    if (user_disk_) {
-      base::write_file(paths.root_disk, "");
-      plan.disks = {{"root", paths.root_disk, false}, {"disk0", paths.root_disk, false}};
-    }
+    base::write_file(paths.root_disk, "");
+    plan.disks = {{"root", paths.root_disk, false}};
+    if (user_disk_) plan.disks.push_back({"disk0", paths.root_disk, false});
     plan.boot.host_name = "guest";
     plan.boot.machine_id = std::string(32, '0');
     plan.boot.container.id = record_.id;
