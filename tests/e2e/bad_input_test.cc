@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "storage/data_directory.h"
 #include "tests/support/fcvm.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/test_image.h"
@@ -177,6 +178,52 @@ TEST(BadInputOfFilesTest, DataDirectoryWithoutAssetsNamesSetup) {
   const Outcome outcome = run(std::move(command));
   expect_one_clear_line(outcome, "fcvm setup");
   EXPECT_EQ(before.diff(), "");
+}
+
+// A small file system with what `fcvm setup` made, mounted as long as the object lives.
+class SmallDataDirectory {
+ public:
+  SmallDataDirectory() {
+    const std::string file = dir_ / "fs";
+    std::filesystem::create_directory(path());
+    shell("truncate -s 400M " + file + " && mkfs.btrfs -q " + file + " && mount -o loop " + file +
+          " " + path());
+    for (const char* part : {".fcvm-data", "kernels", "initramfs", "rootfs"}) {
+      shell("cp -a --sparse=always " + (data_dir() / part).string() + " " + path());
+    }
+  }
+  ~SmallDataDirectory() {
+    const std::string run = storage::DataDirectory(path()).run();
+    shell("umount " + path() + " && rm -rf " + run + " " + run + ".lock");
+  }
+  std::string path() const { return dir_ / "data"; }
+
+ private:
+  static void shell(const std::string& script) {
+    Command command;
+    command.argv = {"sh", "-c", script};
+    const Outcome outcome = run(std::move(command));
+    EXPECT_EQ(outcome.status, 0) << script << ": " << outcome;
+  }
+
+  TempDir dir_;
+};
+
+TEST(BadInputOfFilesTest, FullDiskIsNamedAndNothingIsLeft) {
+  FCVM_REQUIRE(root);
+  const TempDir dir;
+  const std::string image = make_test_image(dir.path(), unique_name("big"), 300 << 20);
+  const SmallDataDirectory data;
+  {
+    const LeakCheck before(data.path());
+    Command command;
+    command.argv = {(bin_dir() / "fcvm").string(), "--data-dir", data.path()};
+    for (const std::string& arg : run_args({"--rm"}, {"true"}, image)) {
+      command.argv.push_back(arg);
+    }
+    expect_one_clear_line(run(std::move(command)), "does not fit");
+    EXPECT_EQ(before.diff(), "");
+  }
 }
 
 TEST(BadInputOfFilesTest, ConfigFileThatIsNoJsonIsRefused) {
