@@ -1,12 +1,15 @@
 #include "vm/vm_store.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <utility>
 
+#include "base/fd.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "vm/clock.h"
@@ -99,10 +102,15 @@ Verdict judge(const VmRecord& record) {
   return Verdict::kFine;
 }
 
+constexpr std::chrono::seconds kVmmDeathLimit{5};
+
 void bury(const VmStore& store, state::RecordLock lock, VmRecord record) {
-  // The VMM and the helpers died with the monitor (PDEATHSIG); a VMM that is still on its way out
-  // holds nothing another VM could want.
-  if (const base::Fd vmm = base::open_process(record.vmm)) base::send_signal(vmm, SIGKILL);
+  // The VMM and the helpers died with the monitor (PDEATHSIG), or are about to. A VMM that cannot
+  // die (its disk hangs) must not keep every command waiting.
+  if (const base::Fd vmm = base::open_process(record.vmm)) {
+    base::send_signal(vmm, SIGKILL);
+    base::wait_for(vmm.get(), POLLIN, kVmmDeathLimit);
+  }
   if (record.auto_remove) {
     store.destroy(std::move(lock), std::move(record));
     return;
