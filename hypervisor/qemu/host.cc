@@ -22,11 +22,14 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/files.h"
+#include "base/process.h"
 
 namespace hypervisor::qemu {
 namespace {
 
 constexpr int kKvmApiVersion = 12;
+// On a tmpfs, like everything that does not outlive a boot.
+constexpr char kTscNote[] = "/run/fcvm/tsc-khz";
 
 #if defined(__x86_64__)
 constexpr std::uint64_t kMinPlausibleKhz = 100'000;
@@ -166,15 +169,56 @@ std::optional<std::uint64_t> measure_tsc_khz() {
   return plausible(static_cast<std::uint64_t>(std::llround(khz)));
 }
 
+std::string format_tsc_note(std::string_view boot_id, std::uint64_t khz) {
+  return base::cat(boot_id, " ", khz, "\n");
+}
+
+std::optional<std::uint64_t> parse_tsc_note(std::string_view note, std::string_view boot_id) {
+  if (!note.starts_with(boot_id) || !note.ends_with('\n')) return std::nullopt;
+  note.remove_prefix(boot_id.size());
+  note.remove_suffix(1);
+  if (!note.starts_with(' ')) return std::nullopt;
+  note.remove_prefix(1);
+  std::uint64_t khz = 0;
+  const auto [end, error] = std::from_chars(note.data(), note.data() + note.size(), khz);
+  if (error != std::errc() || end != note.data() + note.size()) return std::nullopt;
+  return plausible(khz);
+}
+
 std::optional<std::uint64_t> host_tsc_khz() {
   static const std::optional<std::uint64_t> khz = [] {
-    if (auto exact = tsc_khz_from_kernel()) return exact;
-    if (auto exact = tsc_khz_from_cpuid()) return exact;
-    return measure_tsc_khz();
+    // Finding it out takes 30 ms of each start; only root has a place nobody else writes to.
+    const bool noted = ::geteuid() == 0;
+    try {
+      if (const auto note = noted ? base::try_read_file(kTscNote, 256) : std::nullopt) {
+        if (auto known = parse_tsc_note(*note, base::boot_id())) return known;
+      }
+    } catch (const base::Error&) {
+      // It is found out as if there were no note.
+    }
+    auto found = tsc_khz_from_kernel();
+    if (!found) found = tsc_khz_from_cpuid();
+    if (!found) found = measure_tsc_khz();
+    try {
+      if (noted && found) {
+        base::make_directories(
+            std::string(kTscNote).substr(0, std::string_view(kTscNote).rfind('/')), 0700);
+        base::replace_file(kTscNote, format_tsc_note(base::boot_id(), *found));
+      }
+    } catch (const base::Error&) {
+      // The next start finds it out again.
+    }
+    return found;
   }();
   return khz;
 }
 #else
+std::string format_tsc_note(std::string_view, std::uint64_t) {
+  return {};
+}
+std::optional<std::uint64_t> parse_tsc_note(std::string_view, std::string_view) {
+  return std::nullopt;
+}
 std::optional<std::uint64_t> tsc_khz_from_perf(std::uint32_t, std::uint16_t) {
   return std::nullopt;
 }

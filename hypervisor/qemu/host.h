@@ -27,8 +27,11 @@ std::string why_no_kvm(const KvmFacts& facts);
 
 // The host's TSC frequency, as a tcg guest sees it, or nothing on a machine without one. Exact
 // where the kernel or the CPU tell it; else measured against CLOCK_MONOTONIC_RAW, which blocks for
-// 20 ms, once in a process.
+// 20 ms, once in a boot for root (who notes it in /run/fcvm), once in a process for others.
 std::optional<std::uint64_t> host_tsc_khz();
+// The note: "<boot id> <kHz>\n". Nothing for the note of another boot or one that makes no sense.
+std::string format_tsc_note(std::string_view boot_id, std::uint64_t khz);
+std::optional<std::uint64_t> parse_tsc_note(std::string_view note, std::string_view boot_id);
 // The measurement alone.
 std::optional<std::uint64_t> measure_tsc_khz();
 // From the fields time_mult and time_shift of perf_event_mmap_page (perf_event_open(2)), by which

@@ -107,5 +107,18 @@ INSTANTIATE_TEST_SUITE_P(Malformed, BadCpuListTest,
                          ::testing::Values("", ",", "1,", "-1", "2-1", "1-", "a", "1 ", "1024",
                                            "0-99999999999", "1--2", "0x1"));
 
+#if defined(__x86_64__)
+TEST(HostTest, NoteOfTheTscHoldsForItsBootOnly) {
+  const std::string note = format_tsc_note("boot-1", 2'400'000);
+  EXPECT_EQ(parse_tsc_note(note, "boot-1"), 2'400'000U);
+  EXPECT_FALSE(parse_tsc_note(note, "boot-2"));
+  EXPECT_FALSE(parse_tsc_note(note, "boot-10"));
+  EXPECT_FALSE(parse_tsc_note(note.substr(0, note.size() - 1), "boot-1"));
+  EXPECT_FALSE(parse_tsc_note("boot-1 12\n", "boot-1"));
+  EXPECT_FALSE(parse_tsc_note("boot-1 fast\n", "boot-1"));
+  EXPECT_FALSE(parse_tsc_note("", "boot-1"));
+}
+#endif
+
 }  // namespace
 }  // namespace hypervisor::qemu
