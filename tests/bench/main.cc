@@ -27,7 +27,7 @@ void append(std::vector<bench::Line>& lines, std::vector<bench::Line> more) {
 int main(int argc, char** argv) {
   bool json = false;
   int rounds = 3;
-  int samples = 5;
+  int samples = 7;
   std::string only;
   static constexpr std::array<option, 5> kOptions{{{"json", no_argument, nullptr, 'j'},
                                                    {"rounds", required_argument, nullptr, 'r'},
