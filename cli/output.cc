@@ -59,10 +59,11 @@ void print_error(std::string_view verb, const base::Error& error) noexcept {
   print_error_text(error_text(verb, error.what(), error.hint()));
 }
 
-std::string render_table(const std::vector<std::vector<std::string>>& rows) {
+std::string render_table(const std::vector<std::vector<std::string>>& rows, std::size_t min_width) {
+  constexpr std::size_t kGap = 2;
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
+    widths.resize(std::max(widths.size(), row.size()), min_width > kGap ? min_width - kGap : 0);
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], width(row[i]));
   }
   std::string text;
@@ -70,9 +71,9 @@ std::string render_table(const std::vector<std::vector<std::string>>& rows) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i) {
       line += row[i];
-      if (i + 1 < row.size()) line.append(widths[i] - width(row[i]) + 2, ' ');
+      if (i + 1 < row.size()) line.append(widths[i] - width(row[i]) + kGap, ' ');
     }
-    line.erase(line.find_last_not_of(' ') + 1);
+    if (min_width == 0) line.erase(line.find_last_not_of(' ') + 1);
     text += line + '\n';
   }
   return text;

@@ -20,8 +20,10 @@ std::string error_text(std::string_view verb, std::string_view why, std::string_
 void print_error(std::string_view verb, const base::Error& error) noexcept;
 
 // Columns as wide as their widest cell, two spaces apart; the last one is not padded. The first row
-// is the heading.
-std::string render_table(const std::vector<std::vector<std::string>>& rows);
+// is the heading. With `min_width` a column has at least this width, spaces included, and lines keep
+// the spaces at their end, as podman's tables do.
+std::string render_table(const std::vector<std::vector<std::string>>& rows,
+                         std::size_t min_width = 0);
 
 // "About an hour", "3 minutes", "2 weeks", as podman says how long something took; below a second
 // "Less than a second".
