@@ -117,6 +117,10 @@ const std::string& boot_id();
 // gone. Async-signal-safe. Returns 0 or an errno.
 int die_with_parent(pid_t expected_parent, int signal) noexcept;
 
+// The program a command named `name` starts: the first in PATH, or `name` itself when it has a '/'.
+// Empty when there is none that may be executed.
+std::string find_program(const std::string& name);
+
 // The file of a helper program of ours: in $FCVM_LIBEXEC_DIR, beside the running program, or in
 // ../libexec/fcvm. Throws Error with a hint when it is nowhere.
 std::string find_own_program(const std::string& name);

@@ -316,6 +316,13 @@ TEST(RunCommandTest, GivenStandardInputIsUsed) {
   EXPECT_EQ(run_command(spawn).out, "fed");
 }
 
+TEST(FindProgramTest, FirstOfPathThatMayBeExecutedIsFound) {
+  EXPECT_TRUE(find_program("sh").ends_with("/sh"));
+  EXPECT_EQ(find_program("/bin/sh"), "/bin/sh");
+  EXPECT_EQ(find_program("no-such-program"), "");
+  EXPECT_EQ(find_program("/etc/passwd"), "");
+}
+
 TEST(ProcessIdTest, AnotherStartTimeOrBootIsAnotherProcess) {
   ChildProcess child = ChildProcess::spawn(shell("exec sleep 1000"));
   const auto id = identify_process(child.pid());

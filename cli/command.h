@@ -89,5 +89,6 @@ int rm(Invocation& invocation);
 int inspect(Invocation& invocation);
 int version(Invocation& invocation);
 int completions(Invocation& invocation);
+int doctor(Invocation& invocation);
 
 }  // namespace cli

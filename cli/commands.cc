@@ -12,9 +12,11 @@
 namespace cli {
 namespace {
 
-constexpr std::array<Command, 12> kCommands{{
+constexpr std::array<Command, 13> kCommands{{
     {"completions", "SHELL", "Print the completion script of a shell (bash)",
      "Load it with: source <(fcvm completions bash)", completions},
+    {"doctor", "[OPTIONS]", "Say what this machine can do, and what to do about the rest",
+     "Exit status: 0; 1 when 'podman run' cannot work; 125 fcvm failed.", doctor},
     {"exec", "[OPTIONS] VM COMMAND [ARG...]", "Run a further process in a VM's container",
      "Exit status: the process's own; 128+N after signal N; 125 fcvm failed; 126 not executable; "
      "127 not found.",

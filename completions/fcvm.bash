@@ -33,7 +33,7 @@ _fcvm_options() {
     rm) echo '-a --all -f --force -h --help -i --ignore -t --time' ;;
     setup) echo '--base-packages --force -h --help --kernel --size' ;;
     stop) echo '-a --all -h --help -i --ignore -t --time' ;;
-    version) echo '-h --help --json' ;;
+    doctor | version) echo '-h --help --json' ;;
   esac
 }
 
@@ -121,7 +121,7 @@ _fcvm() {
     return
   fi
   case $command in
-    '') values='completions exec inspect kill logs ls podman rm setup stop version wait' ;;
+    '') values='completions doctor exec inspect kill logs ls podman rm setup stop version wait' ;;
     podman) values=run ;;
     'podman run') values='docker-archive: oci: oci-archive: containers-storage: dir:' ;;
     completions) values=bash ;;

@@ -22,6 +22,7 @@ class FakeHypervisor final : public Hypervisor {
 
   Capabilities probe() const override { return capabilities; }
   std::string version() const override { return "1.0"; }
+  std::string why_not_starting(Accel) const override { return capabilities.why_not; }
   // Keeps the promises of the interface, the boot watchdog included. console_log is written when
   // it is named.
   std::unique_ptr<Machine> start(base::EventLoop& loop, MachineConfig config,

@@ -23,6 +23,7 @@
 #include "base/fd.h"
 #include "base/files.h"
 #include "base/process.h"
+#include "hypervisor/host_cpu.h"
 
 namespace hypervisor::qemu {
 namespace {
@@ -38,20 +39,6 @@ constexpr std::uint64_t kMaxPlausibleKhz = 20'000'000;
 std::optional<std::uint64_t> plausible(std::uint64_t khz) {
   if (khz < kMinPlausibleKhz || khz > kMaxPlausibleKhz) return std::nullopt;
   return khz;
-}
-
-bool has_cpu_flag(std::string_view cpuinfo, std::string_view flag) {
-  auto at = cpuinfo.find("\nflags");
-  if (at == std::string_view::npos) return false;
-  std::string_view line = cpuinfo.substr(at + 1);
-  line = line.substr(0, line.find('\n'));
-  for (auto found = line.find(flag); found != std::string_view::npos;
-       found = line.find(flag, found + 1)) {
-    const bool starts = found > 0 && line[found - 1] == ' ';
-    const auto end = found + flag.size();
-    if (starts && (end == line.size() || line[end] == ' ')) return true;
-  }
-  return false;
 }
 
 // The kernel's own conversion from TSC to nanoseconds. Refused to ordinary users on some systems.
@@ -142,10 +129,24 @@ std::string why_no_kvm(const KvmFacts& facts) {
     return cat("/dev/kvm makes no VM: ", std::strerror(facts.create_vm_errno));
   }
 #if defined(__x86_64__)
-  if (!has_cpu_flag(facts.cpuinfo, "vmx") && !has_cpu_flag(facts.cpuinfo, "svm")) {
+  if (parse_cpuinfo(facts.cpuinfo).virtualization.empty()) {
     return "the CPU has no hardware virtualization (neither vmx nor svm)";
   }
 #endif
+  return {};
+}
+
+std::string how_to_get_kvm(const KvmFacts& facts) {
+#if defined(__x86_64__)
+  const std::string virtualization = parse_cpuinfo(facts.cpuinfo).virtualization;
+  if (virtualization.empty()) {
+    return "turn on VT-x or AMD-V in the firmware, or nested virtualization where this is a VM";
+  }
+  if (facts.open_errno == ENOENT) {
+    return virtualization == "vmx" ? "modprobe kvm_intel" : "modprobe kvm_amd";
+  }
+#endif
+  if (facts.open_errno == EACCES) return "usermod -aG kvm USER, and log in again";
   return {};
 }
 

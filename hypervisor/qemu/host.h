@@ -24,6 +24,8 @@ KvmFacts probe_kvm();
 // kernel interprets the guest's kernel code instruction by instruction, slower than tcg, and stock
 // kernels die.
 std::string why_no_kvm(const KvmFacts& facts);
+// What the user can do about it; may be empty.
+std::string how_to_get_kvm(const KvmFacts& facts);
 
 // The host's TSC frequency, as a tcg guest sees it, or nothing on a machine without one. Exact
 // where the kernel or the CPU tell it; else measured against CLOCK_MONOTONIC_RAW, which blocks for

@@ -49,6 +49,16 @@ TEST(WhyNoKvmTest, UnreadableCpuinfoIsRefused) {
 }
 #endif
 
+#if defined(__x86_64__)
+TEST(WhyNoKvmTest, WhatToDoDependsOnWhatIsMissing) {
+  EXPECT_THAT(how_to_get_kvm(working(kCpuinfoNone)), HasSubstr("firmware"));
+  EXPECT_EQ(how_to_get_kvm({ENOENT, 0, 0, kCpuinfoSvm}), "modprobe kvm_amd");
+  EXPECT_EQ(how_to_get_kvm({ENOENT, 0, 0, kCpuinfoVmxLast}), "modprobe kvm_intel");
+  EXPECT_THAT(how_to_get_kvm({EACCES, 0, 0, kCpuinfoSvm}), HasSubstr("kvm"));
+  EXPECT_EQ(how_to_get_kvm(working(kCpuinfoSvm)), "");
+}
+#endif
+
 TEST(WhyNoKvmTest, MissingDeviceIsNamed) {
   EXPECT_EQ(why_no_kvm({ENOENT, 0, 0, kCpuinfoSvm}), "/dev/kvm does not exist");
 }

@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #include <array>
-#include <cstdlib>
+#include <csignal>
 #include <utility>
 
 #include "base/error.h"
@@ -21,19 +21,6 @@ namespace {
 // QEMU's microvm allows 288; what is emulated beyond the host's CPUs only gets slower.
 constexpr unsigned kMaxVcpus = 288;
 constexpr char kInstallHint[] = "install the package qemu-system-x86";
-
-std::string find_in_path(const std::string& name) {
-  if (name.find('/') != std::string::npos) return ::access(name.c_str(), X_OK) == 0 ? name : "";
-  const char* path = std::getenv("PATH");
-  std::string_view rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
-  while (true) {
-    const auto colon = rest.find(':');
-    const std::string candidate = base::cat(rest.substr(0, colon), "/", name);
-    if (::access(candidate.c_str(), X_OK) == 0) return candidate;
-    if (colon == std::string_view::npos) return {};
-    rest.remove_prefix(colon + 1);
-  }
-}
 
 bool has_sys_admin() {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
@@ -65,14 +52,19 @@ class Qemu final : public Hypervisor {
   Capabilities probe() const override {
     Capabilities can;
     can.hypervisor = "qemu";
-    can.program = find_in_path(options_.program);
+    can.program = base::find_program(options_.program);
     can.usable = !can.program.empty();
-    can.kvm_why_not = why_no_kvm(probe_kvm());
+    const KvmFacts kvm = probe_kvm();
+    can.kvm_why_not = why_no_kvm(kvm);
+    can.kvm_hint = how_to_get_kvm(kvm);
     if (!can.usable) {
       can.why_not = base::cat(options_.program, " is not installed");
       can.hint = kInstallHint;
       can.tcg_why_not = can.why_not;
-      if (can.kvm_why_not.empty()) can.kvm_why_not = can.why_not;
+      if (can.kvm_why_not.empty()) {
+        can.kvm_why_not = can.why_not;
+        can.kvm_hint = can.hint;
+      }
     }
     can.kvm = can.kvm_why_not.empty();
     can.tcg = can.usable;
@@ -96,6 +88,38 @@ class Qemu final : public Hypervisor {
     constexpr std::string_view kPrefix = "QEMU emulator version ";
     if (out.starts_with(kPrefix)) out.erase(0, kPrefix.size());
     return out;
+  }
+
+  std::string why_not_starting(Accel accel) const override {
+    const Capabilities can = probe();
+    if (!can.usable) return can.why_not;
+    if (accel == Accel::kAuto) accel = can.best_accel();
+    base::SpawnOptions spawn;
+    spawn.argv = {can.program,
+                  "-machine",
+                  base::cat("microvm,accel=", to_string(accel)),
+                  "-nodefaults",
+                  "-no-user-config",
+                  "-display",
+                  "none",
+                  "-m",
+                  "32",
+                  "-S",
+                  "-qmp",
+                  "stdio"};
+    base::Pipe commands = base::make_pipe();
+    base::write_all(commands.write, R"({"execute":"qmp_capabilities"}{"execute":"quit"})");
+    commands.write.reset();
+    spawn.fds = {{commands.read.get(), 0}};
+    spawn.parent_death_signal = SIGKILL;
+    base::CommandOptions options;
+    options.timeout = std::chrono::seconds(30);
+    try {
+      base::run_command_checked(std::move(spawn), options);
+    } catch (const base::Error& error) {
+      return error.what();
+    }
+    return {};
   }
 
   std::unique_ptr<Machine> start(base::EventLoop& loop, MachineConfig config,
