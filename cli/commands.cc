@@ -21,7 +21,7 @@ constexpr std::array<Command, 13> kCommands{{
      "Exit status: the process's own; 128+N after signal N; 125 fcvm failed; 126 not executable; "
      "127 not found.",
      exec},
-    {"inspect", "VM [VM...]", "Print all that is known of VMs, as JSON", "", inspect},
+    {"inspect", "[OPTIONS] VM [VM...]", "Print all that is known of VMs, as JSON", "", inspect},
     {"kill", "[OPTIONS] VM [VM...]", "Send a signal to containers", "", kill},
     {"logs", "[OPTIONS] VM [VM...]", "Print what containers have written", "", logs},
     {"ls", "[OPTIONS]", "List VMs (also: ps)", "", ls},

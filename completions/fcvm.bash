@@ -13,14 +13,15 @@ _fcvm_vms() {
 _fcvm_options() {
   case $1 in
     '') echo '--config --data-dir -h --help --log-format --log-level -v --version' ;;
-    completions | inspect | wait) echo '-h --help' ;;
+    completions | wait) echo '-h --help' ;;
     exec)
       echo '-d --detach --detach-keys -e --env --env-file -h --help -i --interactive --privileged
         -t --tty -u --user --vm -w --workdir'
       ;;
+    inspect) echo '-f --format -h --help --json' ;;
     kill) echo '-a --all -h --help -s --signal' ;;
     logs) echo '-f --follow -h --help -n --names --since --tail -t --timestamps --until' ;;
-    ls) echo '-a --all -f --filter -h --help --json -q --quiet' ;;
+    ls) echo '-a --all -f --filter --format -h --help --json --no-trunc --noheading -q --quiet' ;;
     'podman run')
       echo '--accel --add-host --balloon --cap-add --cap-drop --cidfile --cpus --cpuset-cpus -d --detach
         --detach-keys --disk --dns --dns-search --engine --entrypoint -e --env --env-file
@@ -54,7 +55,7 @@ _fcvm_values() {
     --cidfile | --config | --env-file | --kernel) echo '@files' ;;
     --data-dir) echo '@folders' ;;
     --add-host | --balloon | --base-packages | --cap-add | --cap-drop | --cpus | --cpuset-cpus | \
-      --detach-keys | --disk | --dns | --dns-search | --entrypoint | -e | --env | --filter | \
+      --detach-keys | --disk | --dns | --dns-search | --entrypoint | -e | --env | --filter | --format | \
       --health-cmd | --health-interval | --health-url | --hostname | --kernel-args | -l | --label | \
       --map | --map-uid | -m | --memory | --name | --network-allow | -p | --publish | \
       --rootfs-size | --rootless-backend | --since | --size | --stop-timeout | --tail | --time | \
@@ -66,7 +67,7 @@ _fcvm_values() {
 # True when the letter takes a value with this command only.
 _fcvm_takes_value() {
   case "$1 $2" in
-    'ls -f' | 'podman run -v' | 'rm -t' | 'stop -t') return 0 ;;
+    'inspect -f' | 'ls -f' | 'podman run -v' | 'rm -t' | 'stop -t') return 0 ;;
   esac
   _fcvm_values "$2" > /dev/null
 }

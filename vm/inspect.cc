@@ -17,6 +17,52 @@ std::string time_text(std::int64_t ns) {
   return ns == 0 ? "0001-01-01T00:00:00Z" : rfc3339_nano(ns);
 }
 
+std::string hex_of(const std::string& digest) {
+  return digest.substr(digest.find(':') + 1);
+}
+
+Json state_of(const VmRecord& record) {
+  return {{"Status", to_string(record.status)},
+          {"Running", record.status == VmStatus::kRunning},
+          {"Paused", false},
+          {"Restarting", false},
+          {"OOMKilled", record.oom_killed},
+          {"Dead", false},
+          {"Pid", record.vmm.pid},
+          {"ConmonPid", record.monitor.pid},
+          {"MonitorPid", record.monitor.pid},
+          {"ExitCode", record.exit_code.value_or(0)},
+          {"Error", record.error},
+          {"StartedAt", time_text(record.started_ns)},
+          {"FinishedAt", time_text(record.finished_ns)}};
+}
+
+// What the OCI configuration shows: what the process really got.
+void add_bundle(Json& json, const Json& config) {
+  const Json& process = config.at("process");
+  json["Config"]["Env"] = process.at("env");
+  json["Config"]["WorkingDir"] = process.at("cwd");
+  json["HostConfig"]["ReadonlyRootfs"] = config.at("root").value("readonly", false);
+  const Json capabilities = process.value("capabilities", Json::object());
+  json["BoundingCaps"] = capabilities.value("bounding", Json::array());
+  json["EffectiveCaps"] = capabilities.value("effective", Json::array());
+  Json ulimits = Json::array();
+  for (const Json& limit : process.value("rlimits", Json::array())) {
+    ulimits.push_back(
+        {{"Name", limit.at("type")}, {"Soft", limit.at("soft")}, {"Hard", limit.at("hard")}});
+  }
+  json["HostConfig"]["Ulimits"] = std::move(ulimits);
+}
+
+void add_plan(Json& json, const LaunchPlan& plan) {
+  json["Vm"]["Kernel"] = plan.kernel;
+  json["Vm"]["Initramfs"] = plan.initramfs;
+  json["Vm"]["KernelArgs"] = plan.kernel_args;
+  json["Config"]["Hostname"] = plan.boot.host_name;
+  json["HostConfig"]["CpusetCpus"] = plan.cpuset_cpus;
+  add_bundle(json, Json::parse(plan.boot.container.config_json));
+}
+
 }  // namespace
 
 std::string VmManager::inspect(const VmRecord& record) const {
@@ -29,23 +75,19 @@ std::string VmManager::inspect(const VmRecord& record) const {
       {"Args", record.command.empty()
                    ? std::vector<std::string>()
                    : std::vector<std::string>(record.command.begin() + 1, record.command.end())},
-      {"State",
-       {{"Status", to_string(record.status)},
-        {"Running", record.status == VmStatus::kRunning},
-        {"Paused", false},
-        {"OOMKilled", record.oom_killed},
-        {"Pid", record.vmm.pid},
-        {"MonitorPid", record.monitor.pid},
-        {"ExitCode", record.exit_code.value_or(0)},
-        {"Error", record.error},
-        {"StartedAt", time_text(record.started_ns)},
-        {"FinishedAt", time_text(record.finished_ns)}}},
-      {"Image", record.image_digest},
+      {"State", state_of(record)},
+      {"Image", hex_of(record.image_digest)},
+      {"ImageDigest", record.image_digest},
       {"ImageName", record.image},
+      {"RestartCount", 0},
+      {"Driver", "overlay"},
+      {"Mounts", Json::array()},
       {"LogPath", paths.log},
+      {"NetworkSettings", {{"IPAddress", ""}, {"Ports", Json::object()}}},
       {"Config",
        {{"Tty", record.tty},
         {"OpenStdin", record.open_stdin},
+        {"Image", record.image},
         {"Cmd", record.command},
         {"Labels", record.labels},
         {"StopSignal", record.stop_signal},
@@ -54,7 +96,9 @@ std::string VmManager::inspect(const VmRecord& record) const {
        {{"AutoRemove", record.auto_remove},
         {"NetworkMode", record.network},
         {"Memory", record.mem_mib << 20},
-        {"CpuCount", record.cpus}}},
+        {"CpuCount", record.cpus},
+        {"LogConfig", {{"Type", "k8s-file"}, {"Path", paths.log}}},
+        {"RestartPolicy", {{"Name", ""}, {"MaximumRetryCount", 0}}}}},
       {"Vm",
        {{"Hypervisor", record.hypervisor},
         {"Accel", record.accel},
@@ -63,14 +107,7 @@ std::string VmManager::inspect(const VmRecord& record) const {
         {"Timings", record.timings_us}}},
   };
   try {
-    const LaunchPlan plan = parse_launch_plan(base::read_file(paths.launch_plan));
-    json["Vm"]["Kernel"] = plan.kernel;
-    json["Vm"]["Initramfs"] = plan.initramfs;
-    json["Config"]["Hostname"] = plan.boot.host_name;
-    // The OCI configuration shows what the process really got.
-    const Json config = Json::parse(plan.boot.container.config_json);
-    json["Config"]["Env"] = config.at("process").at("env");
-    json["Config"]["WorkingDir"] = config.at("process").at("cwd");
+    add_plan(json, parse_launch_plan(base::read_file(paths.launch_plan)));
   } catch (const std::exception&) {
     // A VM whose files are damaged can still be looked at.
     json["Vm"]["Damaged"] = true;

@@ -139,6 +139,37 @@ TEST(LifecycleTest, ForceRemovesARunningVmAndNamesSeveral) {
   EXPECT_EQ(fcvm({"inspect", two.name()}).status, 125);
 }
 
+TEST(LifecycleTest, TemplatesPickFieldsAsWithPodman) {
+  const Vm vm({"--label", "kind=web"});
+  const std::string short_id = vm.id().substr(0, 12);
+  const auto listed = [&](const std::string& format) {
+    return fcvm({"ls", "--filter", "name=" + vm.name(), "--format", format});
+  };
+  EXPECT_EQ(listed("{{.ID}}\\t{{.Names}} {{.Labels.kind}} {{.ExitCode}}").out,
+            short_id + "\t" + vm.name() + " web 0\n");
+  EXPECT_THAT(listed("table {{.ID}} {{.Status}}").out,
+              testing::MatchesRegex("CONTAINER ID  STATUS\n" + short_id + "  Up .* ago\n"));
+  EXPECT_EQ(nlohmann::json::parse(listed("json").out).at(0).at("Id"), vm.id());
+  const Outcome unknown = listed("{{.Nope}}");
+  EXPECT_EQ(unknown.status, 125);
+  EXPECT_THAT(unknown.err, StartsWith("fcvm: ls: --format: template: there is no field .Nope\n"));
+  EXPECT_EQ(fcvm({"ls", "--format", "{{.ID"}).status, 125);
+
+  const auto inspected = [&](const std::string& format) {
+    return fcvm({"inspect", "--format", format, vm.name()});
+  };
+  EXPECT_EQ(inspected("{{.State.ExitCode}} {{.State.Running}} {{.Name}} {{.Id}}").out,
+            "0 true " + vm.name() + " " + vm.id() + "\n");
+  EXPECT_EQ(inspected("{{.Config.Image}}").out, busybox() + "\n");
+  EXPECT_EQ(inspected("{{json .Config.Labels}}").out, "{\"kind\":\"web\"}\n");
+  EXPECT_THAT(inspected("{{.State.StartedAt}}").out,
+              testing::MatchesRegex("20..-..-.. ..:..:..[.0-9]* .0000 UTC\n"));
+  EXPECT_EQ(inspected("{{.State.Nope}}").status, 125);
+  const auto snake = nlohmann::json::parse(fcvm({"inspect", "--json", vm.name()}).out);
+  EXPECT_EQ(snake.at(0).at("state").at("exit_code"), 0);
+  EXPECT_EQ(snake.at(0).at("config").at("labels").at("kind"), "web");
+}
+
 TEST(LifecycleTest, VersionIsPrintedAsTextAndAsJson) {
   const Outcome text = fcvm({"version"});
   EXPECT_EQ(text.status, 0);
