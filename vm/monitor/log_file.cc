@@ -29,8 +29,11 @@ std::string rfc3339_nano(std::int64_t ns) {
   return {text.data(), static_cast<std::size_t>(n)};
 }
 
-LogFile::LogFile(std::string path)
-    : path_(std::move(path)), fd_(base::try_open_file(path_, O_WRONLY | O_CREAT | O_APPEND, 0600)) {
+LogFile::LogFile(std::string path) : path_(std::move(path)) {}
+
+void LogFile::open() {
+  if (fd_) return;
+  fd_ = base::open_file(path_, O_WRONLY | O_CREAT | O_APPEND, 0600);
   struct stat info {};
   if (::fstat(fd_.get(), &info) == 0) size_ = static_cast<std::uint64_t>(info.st_size);
 }
@@ -63,7 +66,15 @@ void LogFile::write(LogStream stream, std::string_view data) noexcept {
       text += '\n';
       data.remove_prefix(full ? newline + 1 : data.size());
     }
-    if (size_ + text.size() > kRotateBytes && size_ != 0) rotate();
+    open();
+    if (size_ + text.size() > kRotateBytes && size_ != 0) {
+      // A log that cannot be rotated grows: better than one that ends.
+      try {
+        rotate();
+      } catch (const base::Error& error) {
+        if (!std::exchange(unrotated_, true)) base::log_error(error.what());
+      }
+    }
     const ssize_t n = ::write(fd_.get(), text.data(), text.size());
     if (n > 0) size_ += static_cast<std::uint64_t>(n);
     if (n != static_cast<ssize_t>(text.size())) {

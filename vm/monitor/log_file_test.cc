@@ -4,6 +4,7 @@
 
 #include <regex>
 
+#include "base/error.h"
 #include "base/files.h"
 #include "tests/support/temp_dir.h"
 
@@ -41,6 +42,31 @@ TEST_F(LogFileTest, FullLogIsRotatedOnce) {
   for (int i = 0; i < 33; ++i) log.write(LogStream::kStdout, block);
   EXPECT_TRUE(base::path_exists(path_ + ".1"));
   EXPECT_LT(text().size(), LogFile::kRotateBytes);
+}
+
+TEST_F(LogFileTest, LogThatCannotBeRotatedIsWrittenOnUntilItCan) {
+  LogFile log(path_);
+  const std::string block(1 << 20, 'x');
+  base::make_directories(path_ + ".next", 0700);
+  for (int i = 0; i < 34; ++i) log.write(LogStream::kStdout, block);
+  log.write(LogStream::kStdout, "the last\n");
+  EXPECT_GT(text().size(), LogFile::kRotateBytes);
+  EXPECT_NE(text().find("the last"), std::string::npos);
+  base::remove_tree(path_ + ".next");
+  log.write(LogStream::kStdout, "anew\n");
+  EXPECT_LT(text().size(), 100U);
+  EXPECT_NE(base::read_file(path_ + ".1", 256 << 20).find("the last"), std::string::npos);
+}
+
+TEST_F(LogFileTest, LogIsOpenedOnceItCanBe) {
+  base::make_directories(path_, 0700);
+  LogFile log(path_);
+  EXPECT_THROW(log.open(), base::Error);
+  log.write(LogStream::kStdout, "lost\n");
+  base::remove_tree(path_);
+  log.write(LogStream::kStdout, "kept\n");
+  EXPECT_NE(text().find("kept"), std::string::npos);
+  EXPECT_EQ(text().find("lost"), std::string::npos);
 }
 
 TEST_F(LogFileTest, TimesAreFormattedToTheNanosecond) {
