@@ -1,9 +1,11 @@
 #include "vm/monitor/client.h"
 
+#include <chrono>
 #include <utility>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "vm/monitor_protocol.h"
 #include "wire/mux_link.h"
 
 namespace vm {
@@ -95,6 +97,36 @@ void Client::serve_request(std::unique_ptr<wire::Stream> stream) {
     });
   };
   request->set_handler(std::move(handler));
+}
+
+void refuse_client(base::Fd socket, const std::string& why) noexcept {
+  constexpr std::chrono::seconds kPatience{10};
+  try {
+    base::EventLoop loop;
+    bool gone = false;
+    std::list<ClientProcess> refused;
+    Client::Handler handler;
+    handler.on_process = [&](ClientProcess process) {
+      wire::ProcessEvent event;
+      event.kind = wire::ProcessEvent::Kind::kFailed;
+      event.code = 125;
+      event.message = why;
+      process.control->send(wire::to_json(event));
+      process.control->finish();
+      for (auto* output : {&process.stdio, &process.err}) {
+        if (*output) (*output)->shutdown_write();
+      }
+      refused.push_back(std::move(process));
+    };
+    handler.on_request = [&](const std::string&, const std::function<void(std::string)>& reply) {
+      reply(to_json(MonitorReply{false, why, {}, false, {}}));
+    };
+    handler.on_gone = [&] { gone = true; };
+    const Client client(loop, std::move(socket), std::move(handler));
+    loop.run_until([&] { return gone; }, kPatience);
+  } catch (const std::exception& error) {
+    base::log_error(base::cat("refusing a client: ", error.what()));
+  }
 }
 
 }  // namespace vm

@@ -63,4 +63,8 @@ class Client {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for callbacks posted to the loop
 };
 
+// For a VM that cannot be kept: answers the client's process or request with `why` (125), and returns
+// when it has gone or has not asked for too long.
+void refuse_client(base::Fd socket, const std::string& why) noexcept;
+
 }  // namespace vm

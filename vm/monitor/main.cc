@@ -11,13 +11,11 @@
 
 #include "base/error.h"
 #include "base/event_loop.h"
-#include "base/files.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "hypervisor/hypervisor.h"
 #include "storage/data_directory.h"
 #include "vm/clock.h"
-#include "vm/launch_plan.h"
 #include "vm/monitor/log_file.h"
 #include "vm/monitor/monitor.h"
 
@@ -52,6 +50,8 @@ N parse_number(const char* text) {
 int main(int argc, char** argv) {
   base::set_log_sink(log_to_stderr);
   base::set_log_level(base::LogLevel::kInfo);
+  // The first client's connection once more, to tell what fails before the monitor serves it.
+  base::Fd client;
   try {
     std::string data_dir;
     vm::MonitorOptions options;
@@ -83,20 +83,20 @@ int main(int argc, char** argv) {
     }
     // Clients come and go: writing to one that has gone is an error code, never a signal.
     std::signal(SIGPIPE, SIG_IGN);
+    if (options.first_client) client = base::duplicate(options.first_client.get());
     base::EventLoop loop;
     const vm::VmStore store{storage::DataDirectory(data_dir)};
-    const vm::LaunchPlan plan =
-        vm::parse_launch_plan(base::read_file(store.paths(options.vm_id).launch_plan));
-    vm::Monitor monitor(loop, store, hypervisor::make_hypervisor(plan.hypervisor),
-                        std::move(options));
+    vm::Monitor monitor(loop, store, hypervisor::make_hypervisor, std::move(options));
     const base::SignalWatch signals(loop, {SIGTERM, SIGINT, SIGHUP, SIGQUIT}, [&](int signal) {
       if (signal == SIGTERM) monitor.request_stop();
     });
     monitor.begin();
+    client.reset();
     if (!monitor.done()) loop.run();
     return 0;
   } catch (const std::exception& error) {
     base::log_error(error.what());
+    if (client) vm::refuse_client(std::move(client), error.what());
     return 125;
   }
 }

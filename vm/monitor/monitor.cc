@@ -55,17 +55,17 @@ std::string random_bytes(std::size_t count) {
 
 }  // namespace
 
-Monitor::Monitor(base::EventLoop& loop, const VmStore& store,
-                 std::unique_ptr<hypervisor::Hypervisor> hypervisor, MonitorOptions options)
+Monitor::Monitor(base::EventLoop& loop, const VmStore& store, MakeHypervisor make_hypervisor,
+                 MonitorOptions options)
     : loop_(loop),
       store_(store),
-      hypervisor_(std::move(hypervisor)),
+      make_hypervisor_(std::move(make_hypervisor)),
       options_(std::move(options)),
       paths_(store.paths(options_.vm_id)) {}
 
 Monitor::~Monitor() = default;
 
-void Monitor::begin(milliseconds lock_timeout) {
+void Monitor::take_record(milliseconds lock_timeout) {
   // Held to the end of this process: whoever gets it knows that the VM has no monitor.
   record_lock_ = store_.records().lock_record(options_.vm_id, lock_timeout);
   base::Result<VmRecord> record = store_.read(options_.vm_id);
@@ -85,10 +85,13 @@ void Monitor::begin(milliseconds lock_timeout) {
   record_.error.clear();
   record_.timings_us.clear();
   milestone("monitor");
+}
+
+void Monitor::begin(milliseconds lock_timeout) {
+  take_record(lock_timeout);
   log_ = std::make_unique<LogFile>(paths_.log);
   io_ = std::make_unique<ContainerIo>(*log_);
-  save();
-  listen();
+  // The first client first: it is to hear of everything that fails from here on.
   first_client_done_ = !options_.first_client.valid();
   if (options_.first_client) {
     add_client(std::move(options_.first_client));
@@ -98,15 +101,20 @@ void Monitor::begin(milliseconds lock_timeout) {
     });
   }
   try {
+    store_.update(*record_lock_, record_);
+    log_->open();
+    listen();
     launch();
-  } catch (const base::Error& error) {
+  } catch (const std::exception& error) {
     container_ended(125, error.what());
-    loop_.post([this] { finish(); });
+    // A VMM that was started already ends first.
+    if (!machine_) loop_.post([this] { finish(); });
   }
 }
 
 void Monitor::launch() {
   plan_ = parse_launch_plan(base::read_file(paths_.launch_plan));
+  hypervisor_ = make_hypervisor_(plan_.hypervisor);
   hypervisor::MachineConfig config;
   config.vm_id = record_.id;
   config.vm_dir = paths_.disks;
@@ -420,7 +428,7 @@ void Monitor::finish() {
       base::remove_tree(paths_.run);
       save();
     }
-  } catch (const base::Error& error) {
+  } catch (const std::exception& error) {
     base::log_error(base::cat("cleaning up: ", error.what()));
   }
   record_lock_.reset();

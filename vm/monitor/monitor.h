@@ -39,13 +39,16 @@ struct MonitorOptions {
 // Every way the VM can end leads through on_machine_exit() to finish(), once.
 class Monitor {
  public:
-  Monitor(base::EventLoop& loop, const VmStore& store,
-          std::unique_ptr<hypervisor::Hypervisor> hypervisor, MonitorOptions options);
+  using MakeHypervisor =
+      std::function<std::unique_ptr<hypervisor::Hypervisor>(const std::string& name)>;
+
+  Monitor(base::EventLoop& loop, const VmStore& store, MakeHypervisor make_hypervisor,
+          MonitorOptions options);
   ~Monitor();
 
-  // Starts the VM; the event loop does the rest. Failures of the VM end up in the record and with
-  // the clients, not here; throws base::Error when there is no VM to keep (no such record, somebody
-  // else keeps it and does not let go before `lock_timeout`).
+  // Starts the VM; the event loop does the rest. Whatever fails ends up in the record and with the
+  // clients, not here; throws base::Error when there is no VM to keep (no such record, somebody else
+  // keeps it and does not let go before `lock_timeout`).
   void begin(std::chrono::milliseconds lock_timeout = state::Store::kLockTimeout);
   // The VM has ended, its end is recorded and every client has what is its due; the loop was
   // stopped then.
@@ -61,6 +64,7 @@ class Monitor {
     bool gone = false;
   };
 
+  void take_record(std::chrono::milliseconds lock_timeout);
   void launch();
   void listen();
   void add_client(base::Fd socket);
@@ -97,6 +101,7 @@ class Monitor {
 
   base::EventLoop& loop_;
   const VmStore& store_;
+  MakeHypervisor make_hypervisor_;
   std::unique_ptr<hypervisor::Hypervisor> hypervisor_;
   MonitorOptions options_;
   VmPaths paths_;
