@@ -172,14 +172,23 @@ void LogReader::open_first() {
 
 // True when another file has taken the log's name since the last look.
 bool LogReader::follow_rotation() {
+  if (files_.empty()) {
+    open_first();
+    return !files_.empty();
+  }
+  // In this order: rotated in between, the older name shows what `now` is.
   base::Fd now = base::try_open_file(path_, O_RDONLY);
-  if (!now || (!files_.empty() && same_file(now, files_.back().fd))) return false;
+  if (!now || same_file(now, files_.back().fd)) return false;
+  base::Fd between = base::try_open_file(path_ + ".1", O_RDONLY);
+  // More than one rotation: the file between the one that was read and the new one is the older one.
+  if (between && !same_file(between, files_.back().fd) && !same_file(between, now)) {
+    files_.push_back({std::move(between), {}});
+  }
   files_.push_back({std::move(now), {}});
   return true;
 }
 
 void LogReader::read(const Take& take) {
-  if (files_.empty()) open_first();
   do {
     while (files_.size() > 1) {
       // Its successor was seen before: nobody writes to it any more.
@@ -244,8 +253,7 @@ void LogReader::hand_over_tail(const Take& take) {
 }
 
 LogWatch::LogWatch(const VmStore& store, const std::vector<VmRecord>& vms)
-    : store_(store), inotify_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
-  if (!inotify_) base::throw_errno("creating inotify instance");
+    : store_(store), inotify_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)), blind_(!inotify_) {
   watch(store.records().directory(), IN_MOVED_TO | IN_DELETE);
   for (const auto& vm : vms) {
     const VmPaths paths = store.paths(vm.id);
@@ -259,24 +267,30 @@ LogWatch::LogWatch(const VmStore& store, const std::vector<VmRecord>& vms)
   watch_logs();
 }
 
-void LogWatch::watch(const std::string& path, std::uint32_t events) const {
+void LogWatch::watch(const std::string& path, std::uint32_t events) {
+  if (!inotify_) return;
   // What is not there any more belongs to a VM that has ended.
-  ::inotify_add_watch(inotify_.get(), path.c_str(), events | IN_MASK_ADD);
+  if (::inotify_add_watch(inotify_.get(), path.c_str(), events | IN_MASK_ADD) < 0 &&
+      errno != ENOENT) {
+    blind_ = true;
+  }
 }
 
-void LogWatch::watch_logs() const {
+void LogWatch::watch_logs() {
   for (const auto& log : logs_) watch(log, IN_MODIFY);
 }
 
 void LogWatch::wait() {
-  std::vector<pollfd> entries{{inotify_.get(), POLLIN, 0}};
+  // Watches and instances are few, and shared by all programs of a user.
+  constexpr int kBlindPollMs = 1000;
+  std::vector<pollfd> entries{{inotify_.get(), POLLIN, 0}};  // -1 is passed over
   for (const auto& monitor : monitors_) entries.push_back({monitor.get(), POLLIN, 0});
-  if (::poll(entries.data(), entries.size(), -1) < 0) {
+  if (::poll(entries.data(), entries.size(), blind_ ? kBlindPollMs : -1) < 0) {
     if (errno == EINTR) return;
     base::throw_errno("waiting for the log");
   }
   std::array<char, 4096> events;
-  while (::read(inotify_.get(), events.data(), events.size()) > 0) {
+  while (inotify_ && ::read(inotify_.get(), events.data(), events.size()) > 0) {
   }
   // A rotated log has a new file under its name; watching one twice is watching it once.
   watch_logs();

@@ -86,11 +86,12 @@ class LogWatch {
   bool ended(const VmRecord& vm) const;
 
  private:
-  void watch(const std::string& path, std::uint32_t events) const;
-  void watch_logs() const;
+  void watch(const std::string& path, std::uint32_t events);
+  void watch_logs();
 
   const VmStore& store_;
   base::Fd inotify_;
+  bool blind_;  // not everything can be watched: looking once a second has to do
   std::vector<std::string> logs_;
   std::vector<base::Fd> monitors_;  // pidfds
 };

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <filesystem>
 
 #include "base/error.h"
@@ -100,6 +101,63 @@ TEST_F(LogReaderTest, RotationWhileFollowingLosesAndRepeatsNothing) {
   append(at(2, "stdout F three"));
   EXPECT_THAT(read(reader), ElementsAre("o:two", "o:three"));
   EXPECT_THAT(read(reader), IsEmpty());
+}
+
+TEST_F(LogReaderTest, TwoRotationsBetweenTwoReadsLoseNothing) {
+  append(at(0, "stdout F one"));
+  LogReader reader(path_, {});
+  EXPECT_THAT(read(reader), ElementsAre("o:one"));
+  append(at(1, "stdout F two"));
+  rotate();
+  append(at(2, "stdout F three"));
+  rotate();
+  append(at(3, "stdout F four"));
+  EXPECT_THAT(read(reader), ElementsAre("o:two", "o:three", "o:four"));
+  EXPECT_THAT(read(reader), IsEmpty());
+  append(at(4, "stdout F five"));
+  rotate();
+  append(at(5, "stdout F six"));
+  EXPECT_THAT(read(reader), ElementsAre("o:five", "o:six"));
+}
+
+TEST_F(LogReaderTest, LogMadeAndRotatedLaterIsReadFromItsBeginning) {
+  LogReader reader(path_, {});
+  EXPECT_THAT(read(reader), IsEmpty());
+  append(at(0, "stdout F one"));
+  rotate();
+  append(at(1, "stdout F two"));
+  EXPECT_THAT(read(reader), ElementsAre("o:one", "o:two"));
+}
+
+class LogWatchTest : public ::testing::Test {
+ protected:
+  LogWatchTest() : store_(storage::DataDirectory(temp_.path())) {
+    vm_.id = std::string(64, 'a');
+    base::make_directories(store_.paths(vm_.id).disks, 0700);
+    base::make_directories(store_.data().state(), 0700);
+  }
+
+  tests::TempDir temp_;
+  VmStore store_;
+  VmRecord vm_;
+};
+
+TEST_F(LogWatchTest, GrowthWakesTheReader) {
+  const std::string path = store_.paths(vm_.id).log;
+  base::write_file(path, "");
+  LogWatch watch(store_, {vm_});
+  base::write_file(path, "more");
+  watch.wait();
+}
+
+TEST_F(LogWatchTest, LogThatCannotBeWatchedIsLookedAtOnceASecond) {
+  // A link to itself can be watched by nobody, like a log without watches left.
+  const std::string path = store_.paths(vm_.id).log;
+  ASSERT_EQ(::symlink(path.c_str(), path.c_str()), 0);
+  LogWatch watch(store_, {vm_});
+  const auto start = std::chrono::steady_clock::now();
+  watch.wait();
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
 }
 
 TEST_F(LogReaderTest, TimesSelect) {
