@@ -1,8 +1,9 @@
-// JSON limits, signal names, digests, log levels, rollback and cancellation.
+// JSON limits, UTF-8, signal names, digests, log levels, rollback and cancellation.
 #include <gtest/gtest.h>
 
 #include <csignal>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "base/log.h"
 #include "base/rollback.h"
 #include "base/signals.h"
+#include "base/utf8.h"
 
 namespace base {
 namespace {
@@ -110,6 +112,34 @@ TEST(LogTest, LevelsAreParsedAndFiltered) {
   EXPECT_FALSE(log_enabled(LogLevel::kWarn));
   EXPECT_TRUE(log_enabled(LogLevel::kError));
   set_log_level(LogLevel::kWarn);
+}
+
+TEST(Utf8Test, CharactersAreToldFromOtherBytes) {
+  for (const char* text : {"a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf",
+                           "\xef\xbf\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"}) {
+    EXPECT_EQ(utf8_character_bytes(text), std::string_view(text).size()) << text;
+    EXPECT_EQ(utf8_character_bytes(std::string(text) + "\x80"), std::string_view(text).size());
+    EXPECT_TRUE(is_utf8(text));
+  }
+  for (const char* text :
+       {"", "\x80", "\x9b", "\xc1\xbf", "\xc2", "\xc2x", "\xe0\x9f\xbf", "\xe2\x82", "\xe2\x82x",
+        "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"}) {
+    EXPECT_EQ(utf8_character_bytes(text), 0U) << text;
+    EXPECT_EQ(is_utf8(text), *text == '\0');
+    EXPECT_FALSE(is_utf8(std::string("a") + text + "\xff"));
+  }
+}
+
+TEST(RollbackTest, UndoThatThrowsDoesNotKeepTheOthersFromRunning) {
+  std::vector<int> undone;
+  {
+    Rollback rollback;
+    rollback.push([&] { undone.push_back(1); });
+    rollback.push([] { throw 42; });
+    rollback.push([] { throw std::runtime_error("no"); });
+    rollback.push([&] { undone.push_back(2); });
+  }
+  EXPECT_EQ(undone, (std::vector<int>{2, 1}));
 }
 
 TEST(RollbackTest, UndoesNewestFirstUnlessCommitted) {

@@ -82,13 +82,7 @@ int podman_run(Invocation& invocation) {
   const image::ImageDisk image = prepare_image(manager, reference, interrupt.cancellation());
   timings.note("image");
   const vm::VmRecord record = manager.create(run, image);
-  rollback.push([&] {
-    try {
-      manager.remove(record, true, 0);
-    } catch (const std::exception&) {
-      // The next command removes it.
-    }
-  });
+  rollback.push([&] { manager.remove(record, true, 0); });
   timings.note("created");
   if (cidfile) base::write_all(cidfile, record.id);
 

@@ -196,13 +196,8 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   }
   const VmPaths paths = store_.paths(record.id);
   base::Rollback rollback;
-  rollback.push([&] {
-    try {
-      store_.destroy(store_.records().lock_record(record.id), record);
-    } catch (const std::exception&) {
-      // The next command finds a half-made VM without its creator and removes it.
-    }
-  });
+  // Should this fail, the next command finds a half-made VM without its creator and removes it.
+  rollback.push([&] { store_.destroy(store_.records().lock_record(record.id), record); });
 
   GuestFacts facts;
   facts.vm_id = record.id;

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace base {
+
+// How many bytes the character takes that `text` begins with; 0 when they are no UTF-8 (overlong
+// forms, surrogates and what is beyond U+10FFFF are none) or there is none.
+std::size_t utf8_character_bytes(std::string_view text);
+bool is_utf8(std::string_view text);
+
+}  // namespace base
