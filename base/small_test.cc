@@ -130,6 +130,14 @@ TEST(Utf8Test, CharactersAreToldFromOtherBytes) {
   }
 }
 
+TEST(Utf8Test, ControlsAreNotPrintable) {
+  EXPECT_EQ(printable("caf\xc3\xa9\t\xe2\x82\xac\x7f"), "caf\xc3\xa9 \xe2\x82\xac ");
+  EXPECT_EQ(printable("a\xc2\x9bmb\xc2\x80\xc2\x9f\xc2\xa0"), "a mb  \xc2\xa0");
+  EXPECT_EQ(printable("a\x9bm\x80\x9f\xe9"), "a m  \xe9");
+  // The end of a character without its beginning, and a beginning without its end.
+  EXPECT_EQ(printable("\xe2\x9b|\x82"), "\xe2 | ");
+}
+
 TEST(RollbackTest, UndoThatThrowsDoesNotKeepTheOthersFromRunning) {
   std::vector<int> undone;
   {

@@ -1,6 +1,20 @@
 #include "base/utf8.h"
 
+#include <algorithm>
+
 namespace base {
+namespace {
+
+// Terminals take U+0080 to U+009F (C1: U+009B is what ESC [ is) as commands, some the bytes, too.
+bool is_c1(unsigned char c) {
+  return c >= 0x80 && c <= 0x9f;
+}
+
+bool begins_with_c1(std::string_view text) {
+  return text.size() >= 2 && text[0] == '\xc2' && is_c1(static_cast<unsigned char>(text[1]));
+}
+
+}  // namespace
 
 std::size_t utf8_character_bytes(std::string_view text) {
   if (text.empty()) return 0;
@@ -38,6 +52,25 @@ bool is_utf8(std::string_view text) {
     text.remove_prefix(bytes);
   }
   return true;
+}
+
+std::string printable(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const auto first = static_cast<unsigned char>(text.front());
+    const std::size_t bytes = utf8_character_bytes(text);
+    const bool control = bytes == 0   ? is_c1(first)
+                         : bytes == 1 ? first < 0x20 || first == 0x7f
+                                      : begins_with_c1(text);
+    const std::string_view character = text.substr(0, std::max<std::size_t>(bytes, 1));
+    if (control) {
+      out += ' ';
+    } else {
+      out += character;
+    }
+    text.remove_prefix(character.size());
+  }
+  return out;
 }
 
 }  // namespace base

@@ -7,6 +7,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/utf8.h"
+
 namespace cli {
 namespace {
 
@@ -48,7 +50,9 @@ spdlog::logger& logger() {
 }
 
 void write_log(base::LogLevel level, std::string_view message) {
-  logger().log(spdlog_level(level), spdlog::string_view_t(message.data(), message.size()));
+  // What is logged may quote a guest or an image.
+  const std::string line = base::printable(message);
+  logger().log(spdlog_level(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
 }  // namespace

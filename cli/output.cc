@@ -6,17 +6,10 @@
 #include <cerrno>
 #include <cstdio>
 
+#include "base/utf8.h"
+
 namespace cli {
 namespace {
-
-// One line: what failed may hold anything.
-std::string one_line(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
-  }
-  return out;
-}
 
 // Characters, not bytes: names of images may hold others than ASCII.
 std::size_t width(std::string_view text) {
@@ -50,8 +43,8 @@ void print_error_text(std::string_view text) noexcept {
 std::string error_text(std::string_view verb, std::string_view why, std::string_view hint) {
   std::string text = "fcvm: ";
   if (!verb.empty()) text += base::cat(verb, ": ");
-  text += one_line(why) + '\n';
-  if (!hint.empty()) text += base::cat("hint: ", one_line(hint), "\n");
+  text += base::printable(why) + '\n';
+  if (!hint.empty()) text += base::cat("hint: ", base::printable(hint), "\n");
   return text;
 }
 

@@ -17,6 +17,14 @@ TEST(ErrorTextTest, StaysOnOneLineWhateverFailed) {
   EXPECT_EQ(error_text("rm", "a\nb\tc\x1b[0m", "d\ne"), "fcvm: rm: a b c [0m\nhint: d e\n");
 }
 
+TEST(ErrorTextTest, ControlsBeyondAsciiDoNotReachTheTerminal) {
+  EXPECT_EQ(error_text("podman run",
+                       "guest: \xc2\x9b"
+                       "0m",
+                       "\x9b"),
+            "fcvm: podman run: guest:  0m\nhint:  \n");
+}
+
 TEST(TableTest, ColumnsAreAsWideAsTheirWidestCell) {
   EXPECT_EQ(render_table({{"NAME", "ID", "IMAGE"}, {"a", "1234", "x"}, {"longer", "1", ""}}),
             "NAME    ID    IMAGE\n"
@@ -59,6 +67,12 @@ TEST(TimingsTest, MilestonesComeInTheOrderOfTimeWithWhatEachTook) {
             "MILESTONE  AT            TOOK\n"
             "early            1.0 ms        1.0 ms\n"
             "late             2.5 ms        1.5 ms\n");
+}
+
+TEST(TimingsTest, NamesCannotSteerTheTerminal) {
+  Timings timings(0);
+  timings.add({{"guest:\xc2\x9bm\x1b", 1'000}});
+  EXPECT_NE(timings.table().find("guest: m "), std::string::npos) << timings.table();
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/utf8.h"
 #include "vm/flag_parsers.h"
 
 namespace cli {
@@ -121,7 +122,11 @@ void RunFlags::declare_machine(Options& options) {
   options.value("accel", "NAME", "auto, kvm or tcg; default auto",
                 [this](const std::string& text) { run_.accel = vm::parse_accel(text); });
   options.value("kernel", "FILE", "Instead of the one fcvm setup has made", run_.kernel);
-  options.value("kernel-args", "TEXT", "Put behind the kernel's command line", run_.kernel_args);
+  options.value("kernel-args", "TEXT", "Put behind the kernel's command line",
+                [this](const std::string& text) {
+                  if (!base::is_utf8(text)) throw base::Error("it is no UTF-8 text");
+                  run_.kernel_args = text;
+                });
   options.value(
       "snapshot", "WHEN", "off; snapshots are not in this version", [](const std::string& text) {
         if (text == "auto") throw not_in_this_version("snapshots", "use --snapshot off");

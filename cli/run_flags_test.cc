@@ -40,6 +40,11 @@ TEST(RunFlagsTest, ImageAndCommandAreTakenAsTheyAre) {
   EXPECT_THAT(run.command, ElementsAre("sh", "-c", "echo --rm"));
 }
 
+TEST(RunFlagsTest, KernelArgumentsAreText) {
+  EXPECT_EQ(parse({"--kernel-args", "a=\xc3\xa9 b", "image"}).kernel_args, "a=\xc3\xa9 b");
+  EXPECT_THAT(error_of({"--kernel-args", "a=\xff"}), HasSubstr("--kernel-args"));
+}
+
 TEST(RunFlagsTest, DefaultsAreThoseOfThisVersion) {
   const auto run = parse({"image"});
   EXPECT_EQ(run.cpus, 2);

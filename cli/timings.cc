@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/utf8.h"
 #include "cli/output.h"
 #include "vm/clock.h"
 
@@ -32,8 +33,8 @@ std::string Timings::table() const {
   std::vector<std::vector<std::string>> rows{{"MILESTONE", "AT", "TOOK"}};
   std::int64_t before = 0;
   for (const auto& milestone : sorted) {
-    rows.push_back(
-        {milestone.name, milliseconds(milestone.at_us), milliseconds(milestone.at_us - before)});
+    rows.push_back({base::printable(milestone.name), milliseconds(milestone.at_us),
+                    milliseconds(milestone.at_us - before)});
     before = milestone.at_us;
   }
   return render_table(rows);

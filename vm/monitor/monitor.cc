@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "vm/clock.h"
 
 namespace vm {
@@ -294,7 +295,7 @@ void Monitor::container_ended(int exit_code, const std::string& error) {
   if (std::exchange(container_over_, true)) return;
   milestone("exited");
   record_.exit_code = exit_code;
-  record_.error = error;
+  record_.error = base::printable(error);  // it may quote the guest
   if (!error.empty() && fail_code_ == 0) fail_code_ = exit_code;
   record_.status = VmStatus::kStopping;
   save();

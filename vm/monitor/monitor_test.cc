@@ -127,12 +127,14 @@ TEST_F(MonitorTest, BootFailureIsToldWithItsStepAndReason) {
   wire::BootEvent event;
   event.kind = wire::BootEvent::Kind::kFailed;
   event.step = "mounting the image";
-  event.message = "no such device";
+  event.message =
+      "no such\n\xc2\x9b"
+      "device";
   agent_->report(event);
   ASSERT_TRUE(until([this] { return client_->ended(); }));
   EXPECT_EQ(client_->events.back().kind, wire::ProcessEvent::Kind::kFailed);
   EXPECT_EQ(client_->events.back().code, 125);
-  EXPECT_NE(client_->events.back().message.find("mounting the image: no such device"),
+  EXPECT_NE(client_->events.back().message.find("mounting the image: no such  device"),
             std::string::npos);
   EXPECT_EQ(stored().exit_code, 125);
 }
