@@ -61,11 +61,11 @@ std::string help_text(const Command& command, const Options& options);
 std::string overview_text(const Options& global);
 
 // Runs `act` on each of the VMs the user named, in order; errors are printed one by one. 0, or
-// `kFailed` when any failed. With `ignore_missing` a name nobody has is no error.
+// `kFailed` when any failed. A name nobody has is given to `missing`, which may deal with it (true).
 int for_each_vm(const Invocation& invocation, vm::VmManager& manager,
                 const std::vector<std::string>& names,
                 const std::function<void(const vm::VmRecord&, const std::string& name)>& act,
-                bool ignore_missing = false);
+                const std::function<bool(const std::string& name)>& missing = nullptr);
 
 // Throws UsageError unless VMs were named, or --all was given instead.
 void require_names(const std::vector<std::string>& names, bool all);

@@ -95,15 +95,19 @@ std::string overview_text(const Options& global) {
 int for_each_vm(const Invocation& invocation, vm::VmManager& manager,
                 const std::vector<std::string>& names,
                 const std::function<void(const vm::VmRecord&, const std::string& name)>& act,
-                bool ignore_missing) {
+                const std::function<bool(const std::string& name)>& missing) {
   int status = 0;
   for (const auto& name : names) {
-    std::optional<vm::VmRecord> record;
     try {
-      record = manager.find(name);
+      std::optional<vm::VmRecord> record;
+      try {
+        record = manager.find(name);
+      } catch (const base::Error&) {
+        if (missing && missing(name)) continue;
+        throw;
+      }
       act(*record, name);
     } catch (const base::Error& error) {
-      if (!record && ignore_missing) continue;
       print_error(invocation.command->name, error);
       status = kFailed;
     }

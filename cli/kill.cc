@@ -27,7 +27,7 @@ int kill(Invocation& invocation) {
         manager.kill(vm, signal);
         print(name + '\n');
       },
-      all);
+      [&](const std::string&) { return all; });
 }
 
 }  // namespace cli

@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/log.h"
 #include "cli/command.h"
 #include "cli/ls_filter.h"
 #include "cli/ls_rows.h"
@@ -41,7 +42,8 @@ int ls(Invocation& invocation) {
     throw UsageError("--json excludes --quiet and --format");
   }
 
-  std::vector<vm::VmRecord> vms = invocation.manager().list();
+  const vm::VmManager manager = invocation.manager();
+  std::vector<vm::VmRecord> vms = manager.list();
   std::erase_if(vms, [&](const vm::VmRecord& vm) {
     return !(all || filter.wants_all() || vm.has_monitor()) || !filter.matches(vm);
   });
@@ -62,6 +64,11 @@ int ls(Invocation& invocation) {
     print(ids);
   } else {
     print(ls_table(vms, no_trunc, !no_heading));
+  }
+  if (!all) return 0;
+  for (const auto& id : manager.damaged()) {
+    base::log_warn(base::cat("the record of VM ", id, " is damaged; 'fcvm rm ",
+                             id.substr(0, kShortIdChars), "' removes what is left of it"));
   }
   return 0;
 }

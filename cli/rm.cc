@@ -20,6 +20,7 @@ int rm(Invocation& invocation) {
   vm::VmManager manager = invocation.manager();
   if (all) {
     for (const auto& vm : manager.list()) names.push_back(vm.id);
+    for (auto& id : manager.damaged()) names.push_back(std::move(id));
   }
   return for_each_vm(
       invocation, manager, names,
@@ -27,7 +28,13 @@ int rm(Invocation& invocation) {
         manager.remove(vm, force, timeout_s);
         print(name + '\n');
       },
-      force || ignore || all);
+      [&](const std::string& name) {
+        if (manager.remove_damaged(name)) {
+          print(name + '\n');
+          return true;
+        }
+        return force || ignore || all;
+      });
 }
 
 }  // namespace cli

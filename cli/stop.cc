@@ -28,7 +28,7 @@ int stop(Invocation& invocation) {
         manager.stop(vm, timeout_s);
         print(name + '\n');
       },
-      ignore || all);
+      [&](const std::string&) { return ignore || all; });
 }
 
 }  // namespace cli

@@ -19,11 +19,26 @@ namespace {
 
 constexpr std::string_view kSuffix = ".json";
 constexpr std::string_view kTemporarySuffix = ".tmp";
+constexpr std::string_view kAsideSuffix = ".damaged";
 // No id: ids do not begin with a dot.
 constexpr const char* kStoreLock = ".store";
 
 void require_valid(const std::string& id) {
   if (!is_valid_id(id)) throw base::Error(base::cat("invalid record id ", base::quoted(id)));
+}
+
+// The id in the name of a record that was set aside, or empty.
+std::string_view id_of_aside(std::string_view file_name) {
+  const auto marker = file_name.rfind(".json.damaged");
+  if (marker == std::string_view::npos) return {};
+  const std::string_view id = file_name.substr(0, marker);
+  return is_valid_id(id) ? id : std::string_view();
+}
+
+// False only when it is certain that nothing has this name.
+bool may_exist(const std::string& path) {
+  struct stat info {};
+  return ::lstat(path.c_str(), &info) == 0 || errno != ENOENT;
 }
 
 // The id of a record file's name, or empty.
@@ -122,7 +137,8 @@ Outcome load(const std::string& path, const std::string& id, const std::string& 
 // Gives the file another name without ever replacing one; returns it.
 std::string move_aside(const std::string& path) {
   for (int n = 0;; ++n) {
-    const std::string target = n == 0 ? path + ".damaged" : base::cat(path, ".damaged.", n);
+    const std::string target =
+        n == 0 ? base::cat(path, kAsideSuffix) : base::cat(path, kAsideSuffix, ".", n);
     if (::link(path.c_str(), target.c_str()) == 0) {
       if (::unlink(path.c_str()) != 0) base::throw_errno("moving aside", path);
       return target;
@@ -258,20 +274,55 @@ std::vector<std::string> Store::repair() const {
   std::vector<std::string> moved;
   for (const std::string& name : base::list_directory(directory_)) {
     const std::string path = directory_ + "/" + name;
-    if (const pid_t writer = writer_of_temporary(name); writer > 0) {
-      if (::kill(writer, 0) != 0 && errno == ESRCH) ::unlink(path.c_str());
-      continue;
-    }
     const std::string id(id_of(name));
     if (id.empty()) continue;
     if (load(path, id, type_, schema_).problem != Problem::Kind::kDamaged) continue;
     const std::optional<RecordLock> lock = try_lock_record(id);
     // Once more under the lock: it may have been written or removed in between.
     if (lock && load(path, id, type_, schema_).problem == Problem::Kind::kDamaged) {
-      moved.push_back(move_aside(path));
+      move_aside(path);
+      moved.push_back(id);
     }
   }
   return moved;
+}
+
+std::vector<std::string> Store::set_aside() const {
+  std::vector<std::string> ids;
+  for (const std::string& name : base::list_directory(directory_)) {
+    if (const auto id = id_of_aside(name); !id.empty()) ids.emplace_back(id);
+  }
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+bool Store::may_be_known(const std::string& id) const {
+  require_valid(id);
+  // In this order: a record is set aside before its name goes.
+  return may_exist(record_path(id)) || may_exist(base::cat(record_path(id), kAsideSuffix));
+}
+
+void Store::remove_set_aside(const RecordLock& lock) const {
+  for (const std::string& name : base::list_directory(directory_)) {
+    if (id_of_aside(name) != lock.id()) continue;
+    const std::string path = directory_ + "/" + name;
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) base::throw_errno("removing", path);
+  }
+}
+
+void Store::sweep() const {
+  for (const std::string& name : base::list_directory(directory_)) {
+    const pid_t writer = writer_of_temporary(name);
+    if (writer <= 0 || ::kill(writer, 0) == 0 || errno != ESRCH) continue;
+    ::unlink((directory_ + "/" + name).c_str());
+  }
+  for (const std::string& name : base::list_directory(directory_ + "/.locks")) {
+    if (!is_valid_id(name) || may_be_known(name)) continue;
+    // Held, it is somebody's who is about to make the record.
+    const std::optional<RecordLock> lock = try_lock_record(name);
+    if (lock && !may_be_known(name)) ::unlink(lock_path(name).c_str());
+  }
 }
 
 }  // namespace state

@@ -99,9 +99,16 @@ class Store {
   bool remove(RecordLock lock) const;
 
   // Renames damaged records to `<id>.json.damaged` (`.damaged.1` and so on where that exists, for
-  // nothing is lost) and removes temporaries of writers that died. Returns the new paths. Skips
-  // records that are being written.
+  // nothing is lost) and returns their ids. Skips records that are being written.
   std::vector<std::string> repair() const;
+  // Ids of which repair() has set a record aside.
+  std::vector<std::string> set_aside() const;
+  // True unless it is certain that there is neither a record of this id nor one set aside.
+  bool may_be_known(const std::string& id) const;
+  // Deletes what repair() has set aside.
+  void remove_set_aside(const RecordLock& lock) const;
+  // Removes what processes that died have left: temporaries of writers, locks without a record.
+  void sweep() const;
 
  private:
   std::string record_path(const std::string& id) const;

@@ -208,14 +208,70 @@ TEST_F(StoreTest, TornRecordIsListedAsDamagedAndMovedAsideByRepair) {
   EXPECT_THROW(store_.create("a1", "{}"), base::Error);
 
   const std::string aside = temp_ / "state/a1.json.damaged";
-  EXPECT_THAT(store_.repair(), ElementsAre(aside));
+  EXPECT_THAT(store_.repair(), ElementsAre("a1"));
   EXPECT_EQ(tests::read_file(aside), torn);
   EXPECT_THAT(store_.list().problems, IsEmpty());
 
   static_cast<void>(temp_.write("state/a1.json", "again"));
-  EXPECT_THAT(store_.repair(), ElementsAre(aside + ".1"));
+  EXPECT_THAT(store_.repair(), ElementsAre("a1"));
   EXPECT_EQ(tests::read_file(aside), torn);
+  EXPECT_EQ(tests::read_file(aside + ".1"), "again");
   EXPECT_THAT(store_.repair(), IsEmpty());
+}
+
+TEST_F(StoreTest, RecordTornAtAnyByteIsDamagedAndCostsNoOther) {
+  store_.create("whole", R"({"name":"db"})");
+  store_.create("torn", R"({"labels":{"a":"\u00e9"},"n":-1.5,"none":null,"name":"web"})");
+  const std::string text = tests::read_file(temp_ / "state/torn.json");
+  // Without its last byte, a newline, it is still the whole record.
+  for (std::size_t size = 0; size + 1 < text.size(); ++size) {
+    static_cast<void>(temp_.write("state/torn.json", text.substr(0, size)));
+    ASSERT_FALSE(store_.read("torn").ok()) << size;
+    const Listing listing = store_.list();
+    ASSERT_EQ(listing.records.size(), 1U) << size;
+    ASSERT_EQ(listing.problems.size(), 1U) << size;
+    ASSERT_EQ(listing.problems[0].kind, Problem::Kind::kDamaged) << size;
+    ASSERT_THAT(store_.repair(), ElementsAre("torn")) << size;
+    ASSERT_EQ(store_.read("whole").value().json, R"({"name":"db"})") << size;
+    store_.remove_set_aside(store_.lock_record("torn"));
+  }
+  EXPECT_THAT(files(), ElementsAre("whole.json"));
+}
+
+TEST_F(StoreTest, WhatWasSetAsideIsKnownUntilItIsRemoved) {
+  for (const char* file : {"a1.json", "b2.json"}) {
+    static_cast<void>(temp_.write(base::cat("state/", file), "torn"));
+  }
+  EXPECT_THAT(store_.set_aside(), IsEmpty());
+  EXPECT_THAT(store_.repair(), ElementsAre("a1", "b2"));
+  static_cast<void>(temp_.write("state/a1.json", "torn again"));
+  EXPECT_THAT(store_.repair(), ElementsAre("a1"));
+  EXPECT_THAT(store_.set_aside(), ElementsAre("a1", "b2"));
+  EXPECT_FALSE(store_.exists("a1"));
+  EXPECT_TRUE(store_.may_be_known("a1"));
+  store_.remove_set_aside(store_.lock_record("a1"));
+  EXPECT_THAT(store_.set_aside(), ElementsAre("b2"));
+  EXPECT_FALSE(store_.may_be_known("a1"));
+}
+
+TEST_F(StoreTest, RecordThatCannotBeLookedAtMayBeKnown) {
+  std::filesystem::create_directories(temp_ / "state");
+  ASSERT_EQ(::symlink("nowhere", (temp_ / "state/a1.json").c_str()), 0);
+  EXPECT_TRUE(store_.may_be_known("a1"));
+  EXPECT_FALSE(store_.may_be_known("b2"));
+}
+
+TEST_F(StoreTest, SweepRemovesLocksThatNobodyHoldsAndNoRecordHas) {
+  store_.create("kept", "{}");
+  static_cast<void>(temp_.write("state/torn.json", "torn"));
+  for (const char* id : {"kept", "torn", "gone"}) static_cast<void>(store_.lock_record(id));
+  EXPECT_THAT(store_.repair(), ElementsAre("torn"));
+  const RecordLock held = store_.lock_record("held");
+  static_cast<void>(store_.lock());
+  store_.sweep();
+  std::vector<std::string> locks = base::list_directory(temp_ / "state/.locks");
+  std::sort(locks.begin(), locks.end());
+  EXPECT_THAT(locks, ElementsAre(".store", "held", "kept", "torn"));
 }
 
 TEST_F(StoreTest, EmptyAndHugeFilesAreDamaged) {
@@ -267,7 +323,7 @@ TEST_F(StoreTest, UnreadableRecordIsReportedAndNotMoved) {
   EXPECT_THAT(store_.repair(), IsEmpty());
 }
 
-TEST_F(StoreTest, RepairRemovesTemporariesOfDeadWritersOnly) {
+TEST_F(StoreTest, SweepRemovesTemporariesOfDeadWritersOnly) {
   store_.create("a1", "{}");
   const pid_t child = ::fork();
   if (child == 0) ::_exit(0);
@@ -277,7 +333,7 @@ TEST_F(StoreTest, RepairRemovesTemporariesOfDeadWritersOnly) {
   const std::string alive = base::cat("a1.json.", ::getpid(), ".77.tmp");
   static_cast<void>(temp_.write("state/" + dead, "x"));
   static_cast<void>(temp_.write("state/" + alive, "x"));
-  EXPECT_THAT(store_.repair(), IsEmpty());
+  store_.sweep();
   EXPECT_THAT(files(), ElementsAre("a1.json", alive));
 }
 

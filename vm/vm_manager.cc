@@ -207,6 +207,21 @@ void VmManager::remove(const VmRecord& record, bool force, std::optional<int> ti
   store_.destroy(std::move(lock), std::move(now).value());
 }
 
+bool VmManager::remove_damaged(std::string_view name) const {
+  std::vector<std::string> ids = store_.damaged();
+  std::erase_if(ids, [&](const std::string& id) { return !id.starts_with(name); });
+  const auto exact = std::find(ids.begin(), ids.end(), name);
+  if (exact == ids.end() && (ids.size() != 1 || name.empty())) return false;
+  const std::string id = exact == ids.end() ? ids.front() : *exact;
+  // A monitor that still runs holds it, and will write the record anew.
+  state::RecordLock lock = store_.records().lock_record(id);
+  if (store_.read(id).ok()) {
+    throw base::Error(base::cat("the record of VM ", id, " was written anew meanwhile"));
+  }
+  store_.destroy_damaged(std::move(lock));
+  return true;
+}
+
 std::string VmManager::exec_process(const VmRecord& record, const ExecOptions& options) const {
   const std::string base_text = base::read_file(store_.paths(record.id).exec_base);
   return make_exec_process(base_text, options);

@@ -59,6 +59,10 @@ class VmManager {
   int wait(const VmRecord& record, const base::Cancellation* cancellation = nullptr) const;
   // With `force` a running VM is stopped first; without it that is an error.
   void remove(const VmRecord& record, bool force, std::optional<int> timeout_s);
+  // Ids of VMs whose records are damaged: they can only be removed.
+  std::vector<std::string> damaged() const { return store_.damaged(); }
+  // By its id or a unique prefix of it; false when there is no such VM.
+  bool remove_damaged(std::string_view name) const;
 
   // An OCI process object for `exec` in this VM's container.
   std::string exec_process(const VmRecord& record, const ExecOptions& options) const;

@@ -40,21 +40,40 @@ base::Result<VmRecord> VmStore::read(const std::string& id) const {
   }
 }
 
-std::vector<VmRecord> VmStore::list() const {
+std::vector<VmRecord> VmStore::list(std::vector<state::Problem>& problems) const {
+  state::Listing listing = records_.list();
+  problems = std::move(listing.problems);
   std::vector<VmRecord> vms;
-  const state::Listing listing = records_.list();
-  for (const auto& problem : listing.problems) base::log_warn(problem.reason);
   for (const auto& record : listing.records) {
     try {
       vms.push_back(parse_vm_record(record.json));
     } catch (const base::Error& error) {
-      base::log_warn(base::cat("record of VM ", base::quoted(record.id), ": ", error.what()));
+      problems.push_back({record.id, state::Problem::Kind::kDamaged,
+                          base::cat("record of VM ", base::quoted(record.id), ": ", error.what())});
     }
   }
   std::stable_sort(vms.begin(), vms.end(), [](const VmRecord& a, const VmRecord& b) {
     return a.created_ns < b.created_ns;
   });
   return vms;
+}
+
+std::vector<VmRecord> VmStore::list() const {
+  std::vector<state::Problem> problems;
+  std::vector<VmRecord> vms = list(problems);
+  for (const auto& problem : problems) base::log_warn(problem.reason);
+  return vms;
+}
+
+std::vector<std::string> VmStore::damaged() const {
+  std::vector<std::string> ids = records_.set_aside();
+  std::vector<state::Problem> problems;
+  list(problems);
+  for (const auto& problem : problems) {
+    const bool known = std::find(ids.begin(), ids.end(), problem.id) != ids.end();
+    if (problem.kind == state::Problem::Kind::kDamaged && !known) ids.push_back(problem.id);
+  }
+  return ids;
 }
 
 void VmStore::create(const VmRecord& record) const {
@@ -78,6 +97,14 @@ void VmStore::destroy(state::RecordLock lock, VmRecord record) const {
   const VmPaths at = paths(record.id);
   base::remove_tree(at.run);
   base::remove_tree(at.disks);
+  records_.remove(std::move(lock));
+}
+
+void VmStore::destroy_damaged(state::RecordLock lock) const {
+  const VmPaths at = paths(lock.id());
+  base::remove_tree(at.run);
+  base::remove_tree(at.disks);
+  records_.remove_set_aside(lock);
   records_.remove(std::move(lock));
 }
 
@@ -127,7 +154,7 @@ void bury(const VmStore& store, state::RecordLock lock, VmRecord record) {
 void sweep_folders(const VmStore& store, const std::string& parent,
                    std::vector<std::string>& done) {
   for (const auto& name : base::list_directory(parent)) {
-    if (!state::is_valid_id(name) || store.records().exists(name)) continue;
+    if (!state::is_valid_id(name) || store.records().may_be_known(name)) continue;
     try {
       base::remove_tree(parent + "/" + name);
     } catch (const base::Error& error) {
@@ -138,11 +165,31 @@ void sweep_folders(const VmStore& store, const std::string& parent,
   }
 }
 
+// Damaged records out of the way, which leaves what belongs to them alone; and what writers left.
+void tidy_records(const state::Store& records, const std::vector<state::Problem>& problems) {
+  try {
+    const bool damaged =
+        std::any_of(problems.begin(), problems.end(), [](const state::Problem& problem) {
+          return problem.kind == state::Problem::Kind::kDamaged;
+        });
+    for (const auto& id : damaged ? records.repair() : std::vector<std::string>{}) {
+      base::log_warn(base::cat("the record of VM ", id, " is damaged; 'fcvm rm ", id,
+                               "' removes what is left of it"));
+    }
+    records.sweep();
+  } catch (const base::Error& error) {
+    base::log_warn(error.what());
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> reconcile(const VmStore& store) {
   std::vector<std::string> done;
-  for (const auto& seen : store.list()) {
+  std::vector<state::Problem> problems;
+  const std::vector<VmRecord> vms = store.list(problems);
+  tidy_records(store.records(), problems);
+  for (const auto& seen : vms) {
     if (judge(seen) == Verdict::kFine) continue;
     auto lock = store.records().try_lock_record(seen.id);
     if (!lock) continue;

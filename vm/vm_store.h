@@ -38,11 +38,17 @@ class VmStore {
   base::Result<VmRecord> read(const std::string& id) const;
   // Every record that can be read, oldest VM first. Problems are logged as warnings.
   std::vector<VmRecord> list() const;
+  // The same; problems are the caller's.
+  std::vector<VmRecord> list(std::vector<state::Problem>& problems) const;
+  // Ids of VMs whose records cannot be read because they are torn or altered.
+  std::vector<std::string> damaged() const;
   void create(const VmRecord& record) const;
   void update(const state::RecordLock& lock, const VmRecord& record) const;
 
   // Deletes what the VM has on disk, then its record. The VM must not run. Gone already is success.
   void destroy(state::RecordLock lock, VmRecord record) const;
+  // The same for a VM whose record is damaged.
+  void destroy_damaged(state::RecordLock lock) const;
 
  private:
   storage::DataDirectory data_;
@@ -50,8 +56,9 @@ class VmStore {
 };
 
 // Brings records and reality together after a crash: a VM whose monitor has died is marked exited
-// (or removed, with --rm); half-made and half-removed VMs go; folders without a record go. Never
-// waits for a lock: what somebody else is at is theirs. Returns what it did, a line each.
+// (or removed, with --rm); half-made and half-removed VMs go; damaged records are set aside, which is
+// said once; folders without a record go, as does what writers of records left. Never waits for a
+// lock: what somebody else is at is theirs. Returns what it did, a line each.
 std::vector<std::string> reconcile(const VmStore& store);
 
 }  // namespace vm

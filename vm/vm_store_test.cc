@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "base/files.h"
+#include "base/log.h"
 #include "tests/support/temp_dir.h"
 #include "vm/vm_manager.h"
 
@@ -141,6 +142,77 @@ TEST_F(VmStoreTest, LockedRecordIsSomebodyElses) {
   change(record);
   const auto lock = store_.records().lock_record(record.id);
   EXPECT_TRUE(reconcile(store_).empty());
+}
+
+TEST_F(VmStoreTest, RecordTornAtAnyByteCostsNothingElse) {
+  base::set_log_sink([](base::LogLevel, std::string_view) {});
+  const VmRecord other = add("other", VmStatus::kExited, "b");
+  for (const VmStatus status :
+       {VmStatus::kCreating, VmStatus::kCreated, VmStatus::kStarting, VmStatus::kRunning,
+        VmStatus::kStopping, VmStatus::kExited, VmStatus::kRemoving}) {
+    const VmRecord record = add("web", status, "a");
+    const std::string file = store_.records().directory() + "/" + record.id + ".json";
+    const std::string whole = base::read_file(file);
+    // The kinds differ in a word only.
+    const std::size_t step = status == VmStatus::kRunning ? 1 : 19;
+    for (std::size_t size = 0; size + 1 < whole.size(); size += step) {
+      base::write_file(file, whole.substr(0, size));
+      const VmManager manager(store_.data());
+      ASSERT_EQ(manager.list().size(), 1U) << size;
+      ASSERT_EQ(manager.damaged(), std::vector<std::string>{record.id}) << size;
+      ASSERT_TRUE(base::path_exists(store_.paths(record.id).root_disk)) << size;
+      if (size % 95 == 0) {
+        // The next command, and what it is told to do.
+        ASSERT_TRUE(reconcile(store_).empty()) << size;
+        ASSERT_TRUE(manager.remove_damaged(record.id.substr(0, 12)));
+        ASSERT_FALSE(folders_exist(record));
+        ASSERT_TRUE(manager.damaged().empty());
+        base::make_directories(store_.paths(record.id).disks, 0700);
+        base::write_file(store_.paths(record.id).root_disk, "disk");
+      }
+      store_.records().remove_set_aside(store_.records().lock_record(record.id));
+    }
+    base::remove_tree(store_.paths(record.id).disks);
+  }
+  EXPECT_TRUE(base::path_exists(store_.paths(other.id).root_disk));
+  EXPECT_EQ(store_.list().size(), 1U);
+}
+
+TEST_F(VmStoreTest, RecordOfAnotherShapeCanBeRemoved) {
+  const VmRecord other = add("other", VmStatus::kExited, "b");
+  const VmRecord record = add("web", VmStatus::kExited, "a");
+  store_.records().update(store_.records().lock_record(record.id), R"({"name":"web"})");
+  const VmManager manager(store_.data());
+  EXPECT_EQ(manager.damaged(), std::vector<std::string>{record.id});
+  EXPECT_TRUE(folders_exist(record));
+  EXPECT_FALSE(manager.remove_damaged(""));
+  EXPECT_FALSE(manager.remove_damaged("b"));
+  EXPECT_TRUE(manager.remove_damaged("a"));
+  EXPECT_FALSE(manager.remove_damaged("a"));
+  EXPECT_FALSE(folders_exist(record));
+  EXPECT_TRUE(folders_exist(other));
+}
+
+TEST_F(VmStoreTest, DamagedRecordOfALivingMonitorIsItsOwn) {
+  const VmRecord record = add("web", VmStatus::kRunning, "a");
+  const auto lock = store_.records().lock_record(record.id);
+  base::write_file(store_.records().directory() + "/" + record.id + ".json", "torn");
+  EXPECT_TRUE(reconcile(store_).empty());
+  EXPECT_TRUE(folders_exist(record));
+  store_.update(lock, record);
+  EXPECT_TRUE(store_.read(record.id).ok());
+}
+
+TEST_F(VmStoreTest, DamagedRecordIsSpokenOfOnce) {
+  static std::vector<std::string> said;
+  said.clear();
+  const VmRecord record = add("web", VmStatus::kExited, "a");
+  base::write_file(store_.records().directory() + "/" + record.id + ".json", "torn");
+  base::set_log_sink([](base::LogLevel, std::string_view text) { said.emplace_back(text); });
+  for (int i = 0; i < 3; ++i) static_cast<void>(VmManager(store_.data()).list());
+  base::set_log_sink([](base::LogLevel, std::string_view) {});
+  ASSERT_EQ(said.size(), 1U);
+  EXPECT_NE(said[0].find("fcvm rm " + record.id), std::string::npos) << said[0];
 }
 
 TEST_F(VmStoreTest, FoldersWithoutARecordGo) {
