@@ -1,7 +1,5 @@
 #include "cli/attach.h"
 
-#include <cerrno>
-
 #include "cli/output.h"
 
 namespace cli {
@@ -12,13 +10,12 @@ int exit_status(const Invocation& invocation, const vm::SessionResult& result) {
       print_error_text(error_text(invocation.command->name, result.message, ""));
       break;
     case vm::SessionResult::End::kOutputClosed:
-      print_error(invocation.command->name, base::Error(EPIPE, "writing the container's output"));
-      break;
     case vm::SessionResult::End::kExited:
     case vm::SessionResult::End::kDetached:
     case vm::SessionResult::End::kStarted:
       break;
   }
+  if (result.output_error) print_error(invocation.command->name, *result.output_error);
   return result.exit_code;
 }
 

@@ -24,6 +24,7 @@ namespace {
 // One process a connection: any id will do.
 constexpr std::string_view kProcessId = "1";
 constexpr int kOutputClosedCode = 126;
+constexpr int kOutputLostCode = 125;
 
 // Passes what is typed on a terminal to a pipe, looking for the detach keys. A pipe, so that the pump
 // behind it reads a descriptor that is ours alone.
@@ -113,7 +114,9 @@ class Session {
   void on_started();
   void on_signal(int signal);
   void send(const wire::ProcessCommand& command);
-  void check_output(const wire::StreamPump& pump);
+  void check_output(const wire::StreamPump& pump, int fd);
+  void output_reset(bool& over, bool has_output);
+  void fail(const base::Error& error);
   void finish_when_written();
   void finish(SessionResult::End end, int code);
 
@@ -137,6 +140,7 @@ class Session {
   SessionResult result_;
   bool done_ = false;
   std::optional<std::string> link_down_;
+  std::optional<base::Error> failure_;  // ends the session
 };
 
 Session::Session(base::EventLoop& loop, base::Fd socket, wire::ProcessStart start,
@@ -165,7 +169,22 @@ Session::Session(base::EventLoop& loop, base::Fd socket, wire::ProcessStart star
 void Session::open_streams() {
   control_ = std::make_unique<wire::MessageStream>(link_->open(wire::kProcessService, kProcessId));
   wire::MessageStream::Handler events;
-  events.on_message = [this](std::string_view message) { on_event(message); };
+  events.on_message = [this](std::string_view message) {
+    try {
+      on_event(message);
+    } catch (const base::Error& error) {
+      fail(error);
+    }
+  };
+  events.on_end = [this] {
+    fail(base::Error("the VM's monitor does not say how the process ended"));
+  };
+  events.on_reset = [this](wire::ResetReason reason) {
+    // With the link gone run() knows more.
+    if (reason == wire::ResetReason::kLinkDown) return;
+    fail(base::Error(base::cat("the VM's monitor gave the process up: ", wire::to_string(reason)))
+             .set_hint("a VM started by another version of fcvm may have to be started anew"));
+  };
   control_->set_handler(std::move(events));
   control_->send(wire::to_json(start_));
 
@@ -186,11 +205,10 @@ void Session::open_streams() {
     wire::StreamPump::Handler handler;
     handler.on_sink_done = [this] {
       stdio_over_ = true;
-      check_output(*stdio_);
+      check_output(*stdio_, options_.stdout_fd);
     };
     handler.on_reset = [this](wire::ResetReason) {
-      stdio_over_ = true;
-      finish_when_written();
+      output_reset(stdio_over_, start_.use_stdout || start_.tty);
     };
     stdio_ = std::make_unique<wire::StreamPump>(loop_, link_->open(wire::kStdioService, kProcessId),
                                                 std::move(pump), std::move(handler));
@@ -203,12 +221,9 @@ void Session::open_streams() {
     wire::StreamPump::Handler handler;
     handler.on_sink_done = [this] {
       err_over_ = true;
-      check_output(*err_);
+      check_output(*err_, options_.stderr_fd);
     };
-    handler.on_reset = [this](wire::ResetReason) {
-      err_over_ = true;
-      finish_when_written();
-    };
+    handler.on_reset = [this](wire::ResetReason) { output_reset(err_over_, true); };
     err_ = std::make_unique<wire::StreamPump>(loop_, link_->open(wire::kStderrService, kProcessId),
                                               std::move(pump), std::move(handler));
   }
@@ -217,6 +232,7 @@ void Session::open_streams() {
 SessionResult Session::run() {
   while (!done_) {
     loop_.run_once(std::chrono::milliseconds(-1));
+    if (failure_) throw *failure_;
     if (done_ || !link_down_) continue;
     // What the process said before is still being written.
     if (!process_over_) {
@@ -282,19 +298,41 @@ void Session::send(const wire::ProcessCommand& command) {
   if (!process_over_ && control_->open()) control_->send(wire::to_json(command));
 }
 
-void Session::check_output(const wire::StreamPump& pump) {
-  if (pump.sink_lost()) {
+void Session::check_output(const wire::StreamPump& pump, int fd) {
+  if (const int errnum = pump.sink_error(); errnum != 0) {
+    // A terminal that has hung up says EIO.
+    const bool unread =
+        errnum == EPIPE || errnum == ECONNRESET || (errnum == EIO && ::isatty(fd) == 1);
     // Once the process has ended, its status is worth more than the news that nobody listened.
+    if (!unread || !process_over_) {
+      result_.output_error.emplace(unread ? EPIPE : errnum, "writing the container's output");
+    }
     if (!process_over_) {
-      finish(SessionResult::End::kOutputClosed, kOutputClosedCode);
+      finish(SessionResult::End::kOutputClosed, unread ? kOutputClosedCode : kOutputLostCode);
       return;
     }
   }
   finish_when_written();
 }
 
+void Session::output_reset(bool& over, bool has_output) {
+  if (!std::exchange(over, true) && has_output && !result_.output_error) {
+    result_.output_error.emplace("the end of the container's output was lost");
+  }
+  finish_when_written();
+}
+
+void Session::fail(const base::Error& error) {
+  if (!process_over_ && !done_ && !failure_) failure_ = error;
+}
+
 void Session::finish_when_written() {
-  if (process_over_ && stdio_over_ && err_over_) done_ = true;
+  if (!process_over_ || !stdio_over_ || !err_over_ || std::exchange(done_, true)) return;
+  if (result_.end != SessionResult::End::kExited) {
+    result_.output_error.reset();
+  } else if (result_.output_error && result_.exit_code == 0) {
+    result_.exit_code = kOutputLostCode;
+  }
 }
 
 void Session::finish(SessionResult::End end, int code) {

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
+#include "base/error.h"
 #include "base/event_loop.h"
 #include "base/fd.h"
 #include "wire/process.h"
@@ -27,12 +29,16 @@ struct SessionResult {
     kFailed,        // it never ran, or the VM failed under it: exit_code is 125, 126 or 127
     kDetached,      // the detach keys were typed; the process goes on
     kStarted,       // ProcessStart::detach: it runs
-    kOutputClosed,  // nobody reads our output any more; the process goes on. 126, as podman
+    kOutputClosed,  // our output cannot be written; the process goes on. 126 when nobody reads it
+                    // any more, as podman, otherwise 125
   };
   End end = End::kExited;
   int exit_code = 0;
   bool oom_killed = false;
   std::string message;  // kFailed: why
+  // Output of the process was lost on the way. With kExited only when that is not because nobody
+  // reads it any more; exit_code 0 is 125 then.
+  std::optional<base::Error> output_error;
 };
 
 // Runs a process over a connection to monitor.sock (wire/process.h) and joins its streams with

@@ -72,10 +72,11 @@ class SessionTest : public ::testing::Test {
     }
   }
 
-  // Starts the session with pipes as its standard streams.
-  void start(const wire::ProcessStart& how) {
+  // Starts the session with pipes as its standard streams, or with `sink` as its standard output.
+  void start(const wire::ProcessStart& how, base::Fd sink = {}) {
     base::Pipe in = base::make_pipe();
     base::Pipe out = base::make_pipe();
+    if (sink) out.write = std::move(sink);
     base::Pipe err = base::make_pipe();
     run_child(how, {in.read.get(), out.write.get(), err.write.get()}, false);
     in_ = std::move(in.write);
@@ -195,7 +196,8 @@ class SessionTest : public ::testing::Test {
       options.detach_keys = detach_keys_;
       options.on_started = in_child_on_started_;
       const auto result = run_session(loop, base::Fd(socket), how, options);
-      base::write_all(words, base::cat(end_name(result.end), " ", result.message));
+      base::write_all(words, base::cat(end_name(result.end), " ", result.message,
+                                       result.output_error ? result.output_error->what() : ""));
       return result.exit_code;
     } catch (const base::Error& error) {
       base::write_all(words, error.what());
@@ -322,7 +324,69 @@ TEST_F(SessionTest, ClosedStdoutEndsTheSessionAndNotTheProcess) {
   out_ = base::open_file("/dev/null", O_RDONLY);
   guest.print("y\n");
   EXPECT_EQ(end(), 126);
-  EXPECT_EQ(words_, "output closed ");
+  EXPECT_EQ(words_, "output closed writing the container's output: Broken pipe");
+}
+
+TEST_F(SessionTest, FullDiskBehindStdoutEndsTheSessionAs125) {
+  start(plain_start(false), base::open_file("/dev/full", O_WRONLY));
+  auto& guest = process();
+  guest.started();
+  guest.print("y\n");
+  EXPECT_EQ(end(), 125);
+  EXPECT_THAT(words_, HasSubstr("output closed"));
+  EXPECT_THAT(words_, HasSubstr("No space left on device"));
+}
+
+TEST_F(SessionTest, FullDiskBehindStdoutIsNoSuccessOfAProcessThatHasEnded) {
+  for (const int code : {0, 37}) {
+    start(plain_start(false), base::open_file("/dev/full", O_WRONLY));
+    auto& guest = process();
+    // The exit is known before the first byte of output comes.
+    wire::ProcessEvent event;
+    event.kind = wire::ProcessEvent::Kind::kExited;
+    event.code = code;
+    guest.control->send(wire::to_json(event));
+    guest.control->finish();
+    loop_.run_until([] { return false; }, 50ms);
+    guest.print("y\n");
+    guest.stdio->shutdown_write();
+    guest.err->shutdown_write();
+    EXPECT_EQ(end(), code == 0 ? 125 : code);
+    EXPECT_THAT(words_, HasSubstr("exited"));
+    EXPECT_THAT(words_, HasSubstr("No space left on device"));
+  }
+}
+
+TEST_F(SessionTest, OutputThatIsCutOffIsNoSuccess) {
+  start(plain_start(false));
+  process().started();
+  process().err.reset();
+  process().exit(0);
+  EXPECT_EQ(end(), 125);
+  EXPECT_THAT(words_, HasSubstr("the end of the container's output was lost"));
+}
+
+TEST_F(SessionTest, MonitorThatGivesTheProcessUpIsAnError) {
+  start(plain_start(true));
+  process().started();
+  process().control->reset(wire::ResetReason::kProtocol);
+  EXPECT_EQ(end(), 125);
+  EXPECT_THAT(words_, HasSubstr("gave the process up"));
+}
+
+TEST_F(SessionTest, MonitorThatEndsWithoutAnExitIsAnError) {
+  start(plain_start(true));
+  process().started();
+  process().control->finish();
+  EXPECT_EQ(end(), 125);
+  EXPECT_THAT(words_, HasSubstr("does not say how the process ended"));
+}
+
+TEST_F(SessionTest, EventThatCannotBeReadIsAnError) {
+  start(plain_start(true));
+  process().control->send(R"({"event":"danced"})");
+  EXPECT_EQ(end(), 125);
+  EXPECT_NE(words_, "");
 }
 
 TEST_F(SessionTest, SignalsGoToTheProcess) {

@@ -137,7 +137,7 @@ struct StreamPump::State : std::enable_shared_from_this<State> {
   bool source_done = false;
   bool sink_eof = false;  // the peer has written all
   bool sink_done = false;
-  bool sink_lost = false;
+  int sink_error = 0;
   std::optional<std::size_t> drain_left;  // finish_source() was called: bytes still to read
   std::optional<ResetReason> reset;       // heard, to be told once the sink has what came before
 };
@@ -274,11 +274,8 @@ std::size_t StreamPump::State::write_some(std::string_view data) {
     }
     if (errno == EINTR) continue;
     if (would_block(errno)) return written;
-    if (errno != EPIPE && errno != ECONNRESET && errno != EIO) {
-      base::log_warn(base::Error(errno, "writing input of a process").what());
-    }
+    sink_error = errno;
     sink.close();
-    sink_lost = true;
   }
   return data.size();
 }
@@ -384,8 +381,8 @@ bool StreamPump::source_done() const {
 bool StreamPump::sink_done() const {
   return state_->sink_done;
 }
-bool StreamPump::sink_lost() const {
-  return state_->sink_lost;
+int StreamPump::sink_error() const {
+  return state_->sink_error;
 }
 
 }  // namespace wire

@@ -62,8 +62,9 @@ class StreamPump {
   void close_sink();
   bool source_done() const;
   bool sink_done() const;
-  // The sink failed or its reader went away before it had everything.
-  bool sink_lost() const;
+  // Why the sink did not get everything: the errno of the write that failed (EPIPE when its reader
+  // went away); 0 when none did.
+  int sink_error() const;
 
  private:
   struct State;

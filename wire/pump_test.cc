@@ -373,7 +373,7 @@ TEST_F(StreamPumpTest, CloseSinkWritesWhatIsOnItsWayAndLosesTheRest) {
   }));
   received += drain(out.read);
   EXPECT_EQ(received.size(), text.size());
-  EXPECT_FALSE(pump_->sink_lost());
+  EXPECT_EQ(pump_->sink_error(), 0);
   for (int i = 0; i < 20; ++i) {
     peer().stream->write(std::string(peer().stream->writable(), 'y'));
     pair_.settle();
@@ -388,7 +388,14 @@ TEST_F(StreamPumpTest, LostSinkIsToldFromAFinishedOne) {
   out.read.reset();
   peer().stream->write("x");
   ASSERT_TRUE(pair_.until([&] { return sink_done_ == 1; }));
-  EXPECT_TRUE(pump_->sink_lost());
+  EXPECT_EQ(pump_->sink_error(), EPIPE);
+}
+
+TEST_F(StreamPumpTest, SinkWithoutSpaceSaysSo) {
+  start({base::Fd(), base::open_file("/dev/full", O_WRONLY), false, {}, false});
+  peer().stream->write("x");
+  ASSERT_TRUE(pair_.until([&] { return sink_done_ == 1; }));
+  EXPECT_EQ(pump_->sink_error(), ENOSPC);
 }
 
 TEST_F(StreamPumpTest, ResetTellsOfAnAbandonedSourceAtOnceAlthoughTheSinkIsStillBusy) {
