@@ -100,7 +100,18 @@ TmpfsMount parse_tmpfs(std::string_view text) {
                   : value.empty()) {
         throw Error(cat("invalid tmpfs size ", base::quoted(value)));
       }
-      if (!percent) parse_size(value);
+      const std::uint64_t bytes = percent ? 0 : parse_size(value);
+      // Of what is a size here the kernel takes only whole numbers with one letter.
+      const std::size_t digits = std::min(value.find_first_not_of("0123456789"), value.size());
+      const std::string_view unit = value.substr(digits);
+      const bool plain =
+          unit.empty() || (unit.size() == 1 && std::string_view("kKmMgGtTpP").find(unit.front()) !=
+                                                   std::string_view::npos);
+      if (!percent && !plain) {
+        if (bytes == 0) throw Error(cat("invalid tmpfs size ", base::quoted(value)));
+        mount.options.push_back(cat("size=", bytes));
+        continue;
+      }
     } else if (option.rfind("mode=", 0) == 0) {
       once(mode, "tmpfs mode");
       const std::string_view value = option.substr(5);

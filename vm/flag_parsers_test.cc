@@ -176,6 +176,23 @@ TEST(ParseTmpfsTest, DefaultsFillWhatIsNotSaid) {
   EXPECT_EQ(parse_tmpfs("/a/../foo/").target, "/foo");
 }
 
+TEST(ParseTmpfsTest, SizesTheKernelDoesNotTakeAreBytes) {
+  const auto size_of = [](const std::string& size) {
+    return parse_tmpfs("/foo:size=" + size).options.at(0);
+  };
+  for (const char* size : {"0", "4096", "64k", "64M", "1g", "50%"}) {
+    EXPECT_EQ(size_of(size), base::cat("size=", size));
+  }
+  EXPECT_EQ(size_of("1.5g"), "size=1610612736");
+  EXPECT_EQ(size_of("64mb"), "size=67108864");
+  EXPECT_EQ(size_of("64 m"), "size=67108864");
+  EXPECT_EQ(size_of("512b"), "size=512");
+  EXPECT_EQ(size_of("1i"), "size=1");
+  for (const char* size : {"0.1b", "0.0", "1.5.5g", "-1", "1x", "99999999999g", "%", "1.5%"}) {
+    EXPECT_NE(complaint([&] { parse_tmpfs(base::cat("/foo:size=", size)); }), "") << size;
+  }
+}
+
 TEST(ParseTmpfsTest, BadOptionsAreRefused) {
   for (const char* text : {"",
                            "foo",
