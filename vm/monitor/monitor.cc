@@ -35,8 +35,6 @@ constexpr seconds kGuestStepDeadline{120};
 constexpr seconds kOutputDeadline{10};
 constexpr seconds kLinkLossGrace{3};
 // Of a guest that reports its progress: more it has no reason to say.
-constexpr std::size_t kMaxMilestones = 64;
-constexpr std::size_t kMaxMilestoneBytes = 48;
 // After SIGKILL to the container, before the whole VM is killed.
 constexpr seconds kKillGrace{5};
 
@@ -145,6 +143,7 @@ void Monitor::launch() {
     record_.vmm = base::identify_process(pid).value_or(base::ProcessId{});
   }
   milestone("vmm");
+  guest_milestones_.emplace(since_command_us());
 
   Guest::Handler handler;
   handler.on_ready = [this] {
@@ -168,8 +167,11 @@ void Monitor::launch() {
 }
 
 void Monitor::milestone(const std::string& name) {
-  if (options_.command_start_ns == 0) return;
-  record_.timings_us[name] = (monotonic_ns() - options_.command_start_ns) / 1000;
+  if (options_.command_start_ns != 0) record_.timings_us[name] = since_command_us();
+}
+
+std::int64_t Monitor::since_command_us() const {
+  return (monotonic_ns() - options_.command_start_ns) / 1000;
 }
 
 void Monitor::save() {
@@ -187,9 +189,10 @@ void Monitor::on_boot_event(const wire::BootEvent& event) {
   if (agent_ready_ || container_over_) return;
   switch (event.kind) {
     case wire::BootEvent::Kind::kProgress:
-      guest_milestone(event.step);
+      guest_milestones_->add(event.step, event.since_start_us, since_command_us());
       return;
     case wire::BootEvent::Kind::kReady:
+      if (options_.command_start_ns != 0) guest_milestones_->write(record_.timings_us);
       milestone("guest");
       step_deadline_.reset();
       agent_ready_ = true;
@@ -200,15 +203,6 @@ void Monitor::on_boot_event(const wire::BootEvent& event) {
                       base::cat("the guest could not start: ", event.step, ": ", event.message));
       return;
   }
-}
-
-// The guest chooses these names: few, short and plain ones are taken.
-void Monitor::guest_milestone(const std::string& step) {
-  if (record_.timings_us.size() >= kMaxMilestones || step.size() > kMaxMilestoneBytes) return;
-  const bool plain = std::all_of(step.begin(), step.end(), [](unsigned char c) {
-    return std::isalnum(c) != 0 || c == ' ' || c == '-' || c == '_';
-  });
-  if (plain) milestone(base::cat("guest:", step));
 }
 
 // Ends the VM when the step under way (the last one named) takes longer.

@@ -17,6 +17,7 @@
 #include "vm/monitor/container_io.h"
 #include "vm/monitor/exec_relay.h"
 #include "vm/monitor/guest.h"
+#include "vm/monitor/guest_milestones.h"
 #include "vm/monitor/log_file.h"
 #include "vm/monitor_protocol.h"
 #include "vm/vm_record.h"
@@ -69,6 +70,7 @@ class Monitor {
   void listen();
   void add_client(base::Fd socket);
   void milestone(const std::string& name);
+  std::int64_t since_command_us() const;
   void save();
 
   // Clients.
@@ -86,7 +88,6 @@ class Monitor {
   void container_ended(int exit_code, const std::string& error);
   void stop(const MonitorRequest& request);
   void signal_container(int signal);
-  void guest_milestone(const std::string& step);
   void expect_within(std::chrono::seconds deadline, const std::string& what);
   bool start_decided() const;
   void serve_early();
@@ -112,7 +113,8 @@ class Monitor {
   std::unique_ptr<ContainerIo> io_;
   std::unique_ptr<hypervisor::Machine> machine_;
   std::unique_ptr<Guest> guest_;
-  std::unique_ptr<wire::MessageStream> container_;  // control stream of the container's process
+  std::optional<GuestMilestones> guest_milestones_;  // from the VMM's start on
+  std::unique_ptr<wire::MessageStream> container_;   // control stream of the container's process
   base::Fd listener_;
   base::EventLoop::Registration listener_watch_;
   std::list<std::unique_ptr<Client>> clients_;
