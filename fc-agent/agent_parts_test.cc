@@ -43,6 +43,7 @@ TEST(ModuleTest, NameIsTheKernels) {
 TEST(ModuleTest, UnknownModulesAreLoadedFirst) {
   EXPECT_EQ(stage_of("virtio_console"), ModuleStage::kLink);
   EXPECT_EQ(stage_of("virtio_blk"), ModuleStage::kRoot);
+  EXPECT_EQ(stage_of("overlay"), ModuleStage::kContainer);
   EXPECT_EQ(stage_of("virtio_rng"), ModuleStage::kLate);
   EXPECT_EQ(stage_of("some_bus"), ModuleStage::kBase);
 }

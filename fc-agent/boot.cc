@@ -71,10 +71,13 @@ void Boot::step(std::string_view name, const std::function<void()>& work) {
 void Boot::run() {
   wire::BootEvent end;
   end.kind = wire::BootEvent::Kind::kFailed;
-  // It mostly waits for the kernel's other processors.
-  loopback_ = std::async(std::launch::async, bring_loopback_up);
   try {
+    system_mounts_ = std::async(std::launch::async, mount_system);
     step("disk modules", [&] { modules_.load_stage(ModuleStage::kRoot); });
+    // Not earlier: two threads that load modules hinder each other.
+    container_modules_ =
+        std::async(std::launch::async, [this] { modules_.load_stage(ModuleStage::kContainer); });
+    loopback_ = std::async(std::launch::async, bring_loopback_up);
     // Looked for without waiting: a plan may name another disk as its root.
     if (const std::string device = find_disk(kSysBlock, kUsualRootSerial); !device.empty()) {
       step(kRootStep, [&] { prepare_root(device); });
@@ -104,8 +107,6 @@ wire::BootPlan Boot::wait_for_plan() {
 void Boot::prepare_root(const std::string& device) {
   base::make_directories(kNewRoot);
   base::mount_fs("/dev/" + device, kNewRoot, "ext4", MS_NOATIME);
-  mount_system(kNewRoot);
-  protect_crun(std::string(kNewRoot) + Crun().program);
   prepared_device_ = device;
 }
 
@@ -126,7 +127,9 @@ void Boot::apply(const wire::BootPlan& plan) {
     if (plan.grow_root_to_bytes > 0) {
       grow_ext4("/dev/" + prepared_device_, kNewRoot, plan.grow_root_to_bytes);
     }
+    system_mounts_.get();
     switch_root(kNewRoot);
+    protection_ = std::async(std::launch::async, [] { protect_crun(Crun().program); });
   });
   step("modules", [&] {
     for (const auto& name : plan.modules) modules_.load(name);
@@ -148,6 +151,7 @@ void Boot::apply(const wire::BootPlan& plan) {
     for (const auto& [name, value] : plan.sysctls) set_sysctl("/proc/sys", name, value);
   });
   step("container root", [&] {
+    container_modules_.get();
     if (!plan.container.root.target.empty()) {
       mount_overlay(plan.container.root);
       apply_root_edits(plan.container.root.target, plan.container.root_edits);
@@ -156,6 +160,7 @@ void Boot::apply(const wire::BootPlan& plan) {
       base::make_directories(plan.container.bundle);
       base::write_file(plan.container.bundle + "/config.json", plan.container.config_json, 0600);
     }
+    protection_.get();
   });
 }
 

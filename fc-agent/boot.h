@@ -17,8 +17,8 @@ namespace fc_agent {
 // Turns a started kernel into a guest with the plan's root, on a thread of its own, so that reaching
 // the host, reading the plan, probing disks and mounting happen at the same time.
 //
-// What every plan wants is done before the plan is there: the disk with serial "root" is mounted with
-// the system's mounts. Everything but the constructor, give_plan() and the destructor runs on the
+// What every plan wants is done before the plan is there: the disk with serial "root" and the system's
+// file systems are mounted. Everything but the constructor, give_plan() and the destructor runs on the
 // boot thread; events come on the event loop's thread.
 class Boot {
  public:
@@ -50,8 +50,12 @@ class Boot {
   std::optional<wire::BootPlan> plan_;  // guarded by mutex_
   bool cancelled_ = false;              // guarded by mutex_
 
-  std::string current_step_;     // boot thread
-  std::future<void> loopback_;   // boot thread
+  std::string current_step_;  // boot thread
+  // Boot thread. What needs no disk is done beside it: it mostly waits for other processors.
+  std::future<void> loopback_;
+  std::future<void> system_mounts_;
+  std::future<void> container_modules_;
+  std::future<void> protection_;
   std::string prepared_device_;  // boot thread: the disk mounted at kNewRoot
   std::thread thread_;           // last: it uses everything above
 };

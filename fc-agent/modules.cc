@@ -44,13 +44,15 @@ class Mapping {
 
 ModuleStage stage_of(std::string_view name) {
   static constexpr std::array<std::string_view, 1> kLinkModules{"virtio_console"};
-  static constexpr std::array<std::string_view, 2> kRootModules{"virtio_blk", "overlay"};
+  static constexpr std::array<std::string_view, 1> kRootModules{"virtio_blk"};
+  static constexpr std::array<std::string_view, 1> kContainerModules{"overlay"};
   static constexpr std::array<std::string_view, 2> kLateModules{"virtio_balloon", "virtio_rng"};
   const auto has = [name](const auto& names) {
     return std::find(names.begin(), names.end(), name) != names.end();
   };
   if (has(kLinkModules)) return ModuleStage::kLink;
   if (has(kRootModules)) return ModuleStage::kRoot;
+  if (has(kContainerModules)) return ModuleStage::kContainer;
   if (has(kLateModules)) return ModuleStage::kLate;
   return ModuleStage::kBase;
 }

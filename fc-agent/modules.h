@@ -10,10 +10,11 @@ namespace fc_agent {
 
 // When a module is needed. Modules this table does not know go first: they may be what others need.
 enum class ModuleStage {
-  kBase,  // buses: before everything else
-  kLink,  // reaching the host
-  kRoot,  // disks and file systems
-  kLate,  // nothing waits for them: after the container has started
+  kBase,       // buses: before everything else
+  kLink,       // reaching the host
+  kRoot,       // disks
+  kContainer,  // file systems the container needs and the root does not
+  kLate,       // nothing waits for them: after the container has started
 };
 ModuleStage stage_of(std::string_view module_name);
 

@@ -25,11 +25,12 @@ struct SystemMount {
 
 constexpr unsigned long kNoExec = MS_NOSUID | MS_NODEV | MS_NOEXEC;
 
-// In order: a later one may lie below an earlier one.
-constexpr SystemMount kSystemMounts[] = {
+constexpr SystemMount kFirstMounts[] = {
+    {"devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755"},
     {"proc", "/proc", "proc", kNoExec, ""},
     {"sysfs", "/sys", "sysfs", kNoExec, ""},
-    {"devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755"},
+};
+constexpr SystemMount kSystemMounts[] = {
     {"devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "gid=5,mode=0620,ptmxmode=0666"},
     {"tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777"},
     {"mqueue", "/dev/mqueue", "mqueue", kNoExec, "", false},
@@ -44,8 +45,8 @@ void link_if_missing(const std::string& target, const std::string& path) {
   }
 }
 
-void mount_one(const std::string& root, const SystemMount& mount) {
-  const std::string target = root + mount.target;
+void mount_one(const SystemMount& mount) {
+  const std::string target = mount.target;
   if (!base::is_directory(target)) base::make_directories(target);
   try {
     base::mount_fs(mount.source, target, mount.fs_type, mount.flags, mount.data);
@@ -58,6 +59,9 @@ void mount_one(const std::string& root, const SystemMount& mount) {
     }
   }
 }
+
+// With what is mounted below them.
+constexpr const char* kMovedMounts[] = {"/dev", "/proc", "/sys", "/run", "/tmp"};
 
 // A container runtime can only limit what its parent group hands down.
 void delegate_controllers(const std::string& cgroup_root) {
@@ -93,26 +97,24 @@ std::string escape_overlay_path(const std::string& path) {
 }  // namespace
 
 void mount_initramfs() {
-  base::make_directories("/dev");
-  base::make_directories("/proc");
-  base::make_directories("/sys");
-  base::mount_fs("devtmpfs", "/dev", "devtmpfs", MS_NOSUID, "mode=0755");
-  base::mount_fs("proc", "/proc", "proc", kNoExec);
-  base::mount_fs("sysfs", "/sys", "sysfs", kNoExec);
+  for (const SystemMount& mount : kFirstMounts) mount_one(mount);
 }
 
-void mount_system(const std::string& root) {
-  for (const SystemMount& mount : kSystemMounts) mount_one(root, mount);
-  link_if_missing("/proc/self/fd", root + "/dev/fd");
-  link_if_missing("/proc/self/fd/0", root + "/dev/stdin");
-  link_if_missing("/proc/self/fd/1", root + "/dev/stdout");
-  link_if_missing("/proc/self/fd/2", root + "/dev/stderr");
-  delegate_controllers(root + "/sys/fs/cgroup");
+void mount_system() {
+  for (const SystemMount& mount : kSystemMounts) mount_one(mount);
+  link_if_missing("/proc/self/fd", "/dev/fd");
+  link_if_missing("/proc/self/fd/0", "/dev/stdin");
+  link_if_missing("/proc/self/fd/1", "/dev/stdout");
+  link_if_missing("/proc/self/fd/2", "/dev/stderr");
+  delegate_controllers("/sys/fs/cgroup");
 }
 
 void switch_root(const std::string& root) {
-  // Hidden mounts would be copied into every mount namespace made from now on.
-  for (const char* old : {"/dev", "/proc", "/sys"}) base::unmount(old, MNT_DETACH);
+  for (const std::string mount : kMovedMounts) {
+    const std::string target = root + mount;
+    if (!base::is_directory(target)) base::make_directories(target);
+    base::mount_fs(mount, target, "", MS_MOVE);
+  }
   if (::chdir(root.c_str()) != 0) base::throw_errno("entering", root);
   base::mount_fs(".", "/", "", MS_MOVE);
   if (::chroot(".") != 0) base::throw_errno("changing the root to", root);

@@ -9,16 +9,18 @@ namespace fc_agent {
 
 // All throw base::Error; its text names the mount.
 
-// /dev, /proc and /sys of the initramfs.
+// The mounts every root needs are made in the initramfs, while the disks are still being looked for,
+// and move into the root with the switch.
+//
+// /dev, /proc and /sys: what reaching the host needs.
 void mount_initramfs();
+// The rest: devpts, shm, mqueue, cgroup2 with its controllers handed down, /run and /tmp as tmpfs, the
+// links /dev/fd, stdin, stdout, stderr. Any thread, once, after mount_initramfs().
+void mount_system();
 
-// What every root needs, below `root` ("/newroot"): proc, sys, dev, devpts, shm, mqueue, cgroup2
-// with its controllers handed down, /run and /tmp as tmpfs, the links /dev/fd, stdin, stdout, stderr.
-void mount_system(const std::string& root);
-
-// Makes `root` the root of this process (all its threads) and of everything it starts: the mounts of
-// the initramfs go, `root` is moved over "/" and becomes shared for mount propagation. The initramfs
-// itself stays underneath; nothing in it is deleted, for the running root must never be.
+// Makes `root` ("/newroot") the root of this process (all its threads) and of everything it starts:
+// the system's mounts and then `root` itself are moved, and it becomes shared for mount propagation.
+// The initramfs stays underneath; nothing in it is deleted, for the running root must never be.
 void switch_root(const std::string& root);
 
 void mount_plan_disk(const wire::PlanDisk& disk, const std::string& device_path);

@@ -27,7 +27,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 // Changes whenever the same packages would make another tree.
-constexpr char kFormat[] = "rootfs 1";
+constexpr char kFormat[] = "rootfs 2";
 // The engine, and the init of `run --init`.
 constexpr std::array kPackages{"catatonit", "crun"};
 constexpr std::uint64_t kJournalMib = 16;
@@ -120,6 +120,11 @@ void add_skeleton(const fs::path& tree) {
   write("group", "root:x:0:\nnogroup:x:65534:\n");
   write("hosts", "127.0.0.1 localhost\n::1 localhost\n");
   write("hostname", "fcvm\n");
+  // A VM's own is written while it boots, when each change of a disk costs milliseconds.
+  fs::create_symlink("../run/machine-id", tree / "etc/machine-id");
+  for (const char* name : {"upper", "work"}) {
+    fs::create_directories(tree / "var/lib/fcvm/container" / name);
+  }
 }
 
 std::string key_of(const std::vector<PackageFile>& packages) {
