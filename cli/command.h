@@ -62,7 +62,7 @@ std::string overview_text(const Options& global);
 
 // Runs `act` on each of the VMs the user named, in order; errors are printed one by one. 0, or
 // `kFailed` when any failed. A name nobody has is given to `missing`, which may deal with it (true).
-int for_each_vm(const Invocation& invocation, vm::VmManager& manager,
+int for_each_vm(const Invocation& invocation, const vm::VmManager& manager,
                 const std::vector<std::string>& names,
                 const std::function<void(const vm::VmRecord&, const std::string& name)>& act,
                 const std::function<bool(const std::string& name)>& missing = nullptr);
@@ -87,6 +87,8 @@ int stop(Invocation& invocation);
 int kill(Invocation& invocation);
 int rm(Invocation& invocation);
 int inspect(Invocation& invocation);
+int pause(Invocation& invocation);
+int unpause(Invocation& invocation);
 int version(Invocation& invocation);
 int completions(Invocation& invocation);
 int doctor(Invocation& invocation);

@@ -12,7 +12,7 @@
 namespace cli {
 namespace {
 
-constexpr std::array<Command, 13> kCommands{{
+constexpr auto kCommands = std::to_array<Command>({
     {"completions", "SHELL", "Print the completion script of a shell (bash)",
      "Load it with: source <(fcvm completions bash)", completions},
     {"doctor", "[OPTIONS]", "Say what this machine can do, and what to do about the rest",
@@ -25,6 +25,7 @@ constexpr std::array<Command, 13> kCommands{{
     {"kill", "[OPTIONS] VM [VM...]", "Send a signal to containers", "", kill},
     {"logs", "[OPTIONS] VM [VM...]", "Print what containers have written", "", logs},
     {"ls", "[OPTIONS]", "List VMs (also: ps)", "", ls},
+    {"pause", "[OPTIONS] VM [VM...]", "Make VMs stand still", "", pause},
     {"podman run", "[OPTIONS] IMAGE [COMMAND [ARG...]]", "Boot a VM and run a container in it",
      "IMAGE is one of docker-archive:FILE, oci:DIR[:TAG], oci-archive:FILE, "
      "containers-storage:REF, dir:DIR. Everything behind IMAGE is the container's.\n\n"
@@ -35,9 +36,10 @@ constexpr std::array<Command, 13> kCommands{{
     {"setup", "[OPTIONS]", "Make the data directory, kernel, initramfs and base root file system",
      "Everything is made once; what is there is kept.", setup},
     {"stop", "[OPTIONS] VM [VM...]", "Stop containers and their VMs", "", stop},
+    {"unpause", "[OPTIONS] VM [VM...]", "Let paused VMs run again", "", unpause},
     {"version", "[OPTIONS]", "Print the version", "", version},
     {"wait", "VM [VM...]", "Wait until containers have ended and print their exit codes", "", wait},
-}};
+});
 
 }  // namespace
 
@@ -92,7 +94,7 @@ std::string overview_text(const Options& global) {
   return text;
 }
 
-int for_each_vm(const Invocation& invocation, vm::VmManager& manager,
+int for_each_vm(const Invocation& invocation, const vm::VmManager& manager,
                 const std::vector<std::string>& names,
                 const std::function<void(const vm::VmRecord&, const std::string& name)>& act,
                 const std::function<bool(const std::string& name)>& missing) {

@@ -11,9 +11,9 @@ namespace {
 
 constexpr std::array<std::string_view, 7> kKeys{"ancestor", "exited", "health", "id",
                                                 "label",    "name",   "status"};
-constexpr std::array kStatuses{vm::VmStatus::kCreated, vm::VmStatus::kStarting,
-                               vm::VmStatus::kRunning, vm::VmStatus::kStopping,
-                               vm::VmStatus::kExited};
+constexpr std::array kStatuses{vm::VmStatus::kCreated,  vm::VmStatus::kStarting,
+                               vm::VmStatus::kRunning,  vm::VmStatus::kPaused,
+                               vm::VmStatus::kStopping, vm::VmStatus::kExited};
 
 std::regex name_pattern(const std::string& text) {
   try {

@@ -24,6 +24,8 @@ std::string status_text(const vm::VmRecord& vm) {
   switch (vm.status) {
     case vm::VmStatus::kRunning:
       return base::cat("Up ", since(vm.started_ns), " ago");
+    case vm::VmStatus::kPaused:
+      return "Paused";
     case vm::VmStatus::kExited:
       return base::cat("Exited (", vm.exit_code.value_or(0), ") ", since(vm.finished_ns), " ago");
     case vm::VmStatus::kCreated:

@@ -22,6 +22,7 @@ _fcvm_options() {
     kill) echo '-a --all -h --help -s --signal' ;;
     logs) echo '-f --follow -h --help -n --names --since --tail -t --timestamps --until' ;;
     ls) echo '-a --all -f --filter --format -h --help --json --no-trunc --noheading -q --quiet' ;;
+    pause | unpause) echo '-a --all -h --help' ;;
     'podman run')
       echo '--accel --add-host --balloon --cap-add --cap-drop --cidfile --cpus --cpuset-cpus -d --detach
         --detach-keys --disk --dns --dns-search --engine --entrypoint -e --env --env-file
@@ -122,11 +123,11 @@ _fcvm() {
     return
   fi
   case $command in
-    '') values='completions doctor exec inspect kill logs ls podman rm setup stop version wait' ;;
+    '') values='completions doctor exec inspect kill logs ls pause podman rm setup stop unpause version wait' ;;
     podman) values=run ;;
     'podman run') values='docker-archive: oci: oci-archive: containers-storage: dir:' ;;
     completions) values=bash ;;
-    exec | kill | stop) values=$(_fcvm_vms running) ;;
+    exec | kill | pause | stop | unpause) values=$(_fcvm_vms running) ;;
     inspect | logs | rm | wait) values=$(_fcvm_vms all) ;;
     *) values= ;;
   esac

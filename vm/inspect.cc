@@ -24,7 +24,7 @@ std::string hex_of(const std::string& digest) {
 Json state_of(const VmRecord& record) {
   return {{"Status", to_string(record.status)},
           {"Running", record.status == VmStatus::kRunning},
-          {"Paused", false},
+          {"Paused", record.status == VmStatus::kPaused},
           {"Restarting", false},
           {"OOMKilled", record.oom_killed},
           {"Dead", false},

@@ -13,18 +13,20 @@ namespace {
 using Json = nlohmann::json;
 using Op = MonitorRequest::Op;
 
-constexpr std::array<std::pair<Op, std::string_view>, 5> kOpNames{{
+constexpr std::array<std::pair<Op, std::string_view>, 7> kOpNames{{
     {Op::kPing, "ping"},
     {Op::kStop, "stop"},
     {Op::kKill, "kill"},
     {Op::kWait, "wait"},
     {Op::kTimings, "timings"},
+    {Op::kPause, "pause"},
+    {Op::kUnpause, "unpause"},
 }};
 
 }  // namespace
 
 std::string to_json(const MonitorRequest& request) {
-  Json json{{"signal", request.signal}};
+  Json json{{"signal", request.signal}, {"even_paused", request.even_paused}};
   for (const auto& [op, name] : kOpNames) {
     if (op == request.op) json["op"] = name;
   }
@@ -55,6 +57,7 @@ MonitorRequest parse_monitor_request(std::string_view text) {
     }
     if (!known) throw base::Error(base::cat("unknown request ", base::quoted(wanted)));
     request.signal = json.value("signal", 0);
+    request.even_paused = json.value("even_paused", false);
     if (json.contains("timeout_s")) request.timeout_s = json.at("timeout_s").get<int>();
   } catch (const Json::exception& error) {
     throw base::Error(base::cat("reading a monitor request: ", error.what()));

@@ -17,10 +17,13 @@ struct MonitorRequest {
     kKill,     // `signal` to the container's first process; answered by the guest
     kWait,     // answered when the VM has ended
     kTimings,  // answered at once
+    kPause,    // answered when the vCPUs stand still
+    kUnpause,  // answered when they run and the guest's clock is right again
   };
   Op op = Op::kPing;
   int signal = 0;                // kKill; kStop: 0 is the VM's own stop signal
   std::optional<int> timeout_s;  // kStop: absent is the VM's own
+  bool even_paused = false;      // kStop: unpause a paused VM for it instead of refusing
 };
 
 struct MonitorReply {

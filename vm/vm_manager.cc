@@ -109,6 +109,13 @@ base::Fd VmManager::connect(const VmRecord& record) const {
 
 namespace {
 
+MonitorReply ask_checked(base::Fd monitor, const MonitorRequest& request, std::string_view verb,
+                         const std::string& name) {
+  MonitorReply reply = ask_monitor(std::move(monitor), request, kReplyDeadline);
+  if (!reply.ok) throw base::Error(base::cat(verb, " ", base::quoted(name), ": ", reply.error));
+  return reply;
+}
+
 // For a monitor that lives but cannot be reached by its socket (another XDG_RUNTIME_DIR, a run
 // directory that was removed): true when it ended in time.
 bool outlast_monitor(const base::ProcessId& monitor, int signal, std::chrono::milliseconds limit) {
@@ -126,7 +133,8 @@ EndResult VmManager::end_of(const VmRecord& record) const {
   return {now.value().exit_code, false};
 }
 
-EndResult VmManager::stop(const VmRecord& record, std::optional<int> timeout_s) const {
+EndResult VmManager::stop(const VmRecord& record, std::optional<int> timeout_s,
+                          bool even_paused) const {
   if (!record.has_monitor()) return {record.exit_code, false};
   const int seconds = timeout_s.value_or(record.stop_timeout_s);
   const auto limit = seconds < 0
@@ -143,8 +151,11 @@ EndResult VmManager::stop(const VmRecord& record, std::optional<int> timeout_s) 
   MonitorRequest request;
   request.op = MonitorRequest::Op::kStop;
   request.timeout_s = timeout_s;
+  request.even_paused = even_paused;
   const MonitorReply reply = ask_monitor(std::move(socket), request, limit);
-  if (!reply.ok) throw base::Error(reply.error);
+  if (!reply.ok) {
+    throw base::Error(base::cat("stopping VM ", base::quoted(record.name), ": ", reply.error));
+  }
   return {reply.exit_code, reply.removed};
 }
 
@@ -157,6 +168,18 @@ void VmManager::kill(const VmRecord& record, int signal) const {
     throw base::Error(
         base::cat("sending ", signal, " to VM ", base::quoted(record.name), ": ", reply.error));
   }
+}
+
+void VmManager::pause(const VmRecord& record) const {
+  MonitorRequest request;
+  request.op = MonitorRequest::Op::kPause;
+  ask_checked(connect(record), request, "pausing VM", record.name);
+}
+
+void VmManager::unpause(const VmRecord& record) const {
+  MonitorRequest request;
+  request.op = MonitorRequest::Op::kUnpause;
+  ask_checked(connect(record), request, "unpausing VM", record.name);
 }
 
 int VmManager::wait(const VmRecord& record, const base::Cancellation* cancellation) const {
@@ -188,7 +211,7 @@ void VmManager::remove(const VmRecord& record, bool force, std::optional<int> ti
           base::cat("VM ", base::quoted(record.name), " is ", to_string(record.status)))
           .set_hint("stop it first, or remove it with --force");
     }
-    if (stop(record, timeout_s).removed) return;
+    if (stop(record, timeout_s, true).removed) return;
   }
   // The monitor holds the lock until it has written its last word.
   state::RecordLock lock = store_.records().lock_record(record.id);

@@ -52,9 +52,14 @@ class VmManager {
   // A connection to the monitor of a VM that has one; an error "is exited, not running" otherwise.
   base::Fd connect(const VmRecord& record) const;
 
-  // `timeout_s` absent: the VM's own. Returns when the VM has ended; at once when it had already.
-  EndResult stop(const VmRecord& record, std::optional<int> timeout_s) const;
+  // `timeout_s` absent: the VM's own. Returns when the VM has ended; at once when it had already. A
+  // paused VM is refused unless `even_paused`: then it is unpaused for it.
+  EndResult stop(const VmRecord& record, std::optional<int> timeout_s,
+                 bool even_paused = false) const;
   void kill(const VmRecord& record, int signal) const;
+  // Its vCPUs stand still when pause() returns; unpause() sets the guest's clock.
+  void pause(const VmRecord& record) const;
+  void unpause(const VmRecord& record) const;
   // Its exit code, once it has ended.
   int wait(const VmRecord& record, const base::Cancellation* cancellation = nullptr) const;
   // With `force` a running VM is stopped first; without it that is an error.

@@ -11,11 +11,12 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::array<std::pair<VmStatus, std::string_view>, 7> kStatusNames{{
+constexpr std::array<std::pair<VmStatus, std::string_view>, 8> kStatusNames{{
     {VmStatus::kCreating, "creating"},
     {VmStatus::kCreated, "created"},
     {VmStatus::kStarting, "starting"},
     {VmStatus::kRunning, "running"},
+    {VmStatus::kPaused, "paused"},
     {VmStatus::kStopping, "stopping"},
     {VmStatus::kExited, "exited"},
     {VmStatus::kRemoving, "removing"},

@@ -17,6 +17,7 @@ enum class VmStatus {
   kCreated,   // complete, never started
   kStarting,  // its monitor boots the VMM
   kRunning,
+  kPaused,    // its vCPUs stand still; nothing in it can be asked
   kStopping,  // the container has ended or is being stopped; the VMM is going
   kExited,
   kRemoving,  // being deleted; garbage once nobody is at it
@@ -62,7 +63,7 @@ struct VmRecord {
 
   bool has_monitor() const {
     return status == VmStatus::kStarting || status == VmStatus::kRunning ||
-           status == VmStatus::kStopping;
+           status == VmStatus::kPaused || status == VmStatus::kStopping;
   }
 };
 

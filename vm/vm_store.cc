@@ -120,6 +120,7 @@ Verdict judge(const VmRecord& record) {
       return base::process_alive(record.creator) ? Verdict::kFine : Verdict::kAbandoned;
     case VmStatus::kStarting:
     case VmStatus::kRunning:
+    case VmStatus::kPaused:
     case VmStatus::kStopping:
       return base::process_alive(record.monitor) ? Verdict::kFine : Verdict::kMonitorDied;
     case VmStatus::kCreated:

@@ -333,6 +333,16 @@ void Monitor::signal_container(int signal) {
 
 void Monitor::stop(const MonitorRequest& request) {
   if (container_over_) return;  // the end is under way and has deadlines of its own
+  if (record_.status == VmStatus::kPaused) {
+    resume_machine([this, request](const std::string& error) {
+      if (error.empty()) {
+        stop(request);
+      } else {
+        container_ended(128 + SIGKILL, "");
+      }
+    });
+    return;
+  }
   if (!container_asked_ || !guest_ || guest_->down()) {
     container_ended(128 + SIGKILL, "");
     return;
@@ -371,7 +381,8 @@ void Monitor::request_stop() {
 
 void Monitor::shut_down() {
   if (!machine_ || std::exchange(shutting_down_, true)) return;
-  if (!keeps_data_ || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_) {
+  const bool paused = machine_->state() == hypervisor::MachineState::kPaused;
+  if (!keeps_data_ || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_ || paused) {
     machine_->kill();
     return;
   }
@@ -393,7 +404,8 @@ void Monitor::on_machine_exit(const hypervisor::MachineExit& exit) {
   if (!container_over_) {
     // A VMM that somebody killed under a running container is to its user what a killed container
     // is; everything else is our failure.
-    const bool killed = record_.status == VmStatus::kRunning && exit.vmm_status.signal != 0 &&
+    const bool ran = record_.status == VmStatus::kRunning || record_.status == VmStatus::kPaused;
+    const bool killed = ran && exit.vmm_status.signal != 0 &&
                         exit.reason == hypervisor::MachineExit::Reason::kVmmFailed;
     fail_code_ = killed ? 128 + exit.vmm_status.signal : 125;
     container_ended(fail_code_, base::cat("the VM ended: ", exit.detail));

@@ -58,6 +58,7 @@ class Monitor {
   void request_stop();
 
  private:
+  using Reply = std::function<void(std::string)>;
   struct Attached {
     std::unique_ptr<wire::MessageStream> control;
     bool started_sent = false;
@@ -77,7 +78,10 @@ class Monitor {
   void on_process(ClientProcess process);
   void attach(ClientProcess process);
   void exec(ClientProcess process);
-  void on_request(const std::string& text, const std::function<void(std::string)>& reply);
+  void on_request(const std::string& text, const Reply& reply);
+  void kill(const std::string& text, const MonitorRequest& request, const Reply& reply);
+  void pause(const std::string& text, const Reply& reply);
+  void unpause(const Reply& reply);
   void on_attached_command(std::string_view message);
   void sweep_clients();
 
@@ -88,6 +92,7 @@ class Monitor {
   void container_ended(int exit_code, const std::string& error);
   void stop(const MonitorRequest& request);
   void signal_container(int signal);
+  void resume_machine(std::function<void(const std::string& error)> done);
   void expect_within(std::chrono::seconds deadline, const std::string& what);
   bool start_decided() const;
   void serve_early();
@@ -120,10 +125,10 @@ class Monitor {
   std::list<std::unique_ptr<Client>> clients_;
   std::list<Attached> attached_;
   std::list<std::unique_ptr<ExecRelay>> execs_;
-  std::vector<std::function<void(std::string)>> waiting_;  // kWait and kStop, for the end
+  std::vector<Reply> waiting_;  // kWait and kStop, for the end
   // Came before it was known whether the container runs.
   std::list<ClientProcess> early_execs_;
-  std::vector<std::pair<std::string, std::function<void(std::string)>>> early_requests_;
+  std::vector<std::pair<std::string, Reply>> early_requests_;
   base::EventLoop::Registration start_deadline_;
   base::EventLoop::Registration stop_timer_;
   base::EventLoop::Registration
@@ -131,6 +136,7 @@ class Monitor {
   base::EventLoop::Registration link_timer_;
   base::EventLoop::Clock::time_point kill_at_{};  // when stopping_
   int stop_signal_ = 0;                           // when stopping_: what the container was sent
+  std::vector<int> signals_while_paused_;         // the container gets them when it goes on
 
   bool agent_ready_ = false;
   bool keeps_data_ = false;    // a disk that outlives the VM is mounted: it has to be flushed

@@ -12,7 +12,12 @@
 namespace vm {
 namespace {
 
-constexpr std::chrono::seconds kControlDeadline{10};
+std::string refusal(const std::string& why) {
+  MonitorReply reply;
+  reply.ok = false;
+  reply.error = why;
+  return to_json(reply);
+}
 
 }  // namespace
 
@@ -158,12 +163,12 @@ void Monitor::exec(ClientProcess process) {
                                     [this, at] { loop_.post([this, at] { execs_.erase(at); }); });
 }
 
-void Monitor::on_request(const std::string& text, const std::function<void(std::string)>& reply) {
+void Monitor::on_request(const std::string& text, const Reply& reply) {
   MonitorRequest request;
   try {
     request = parse_monitor_request(text);
   } catch (const base::Error& error) {
-    reply(to_json(MonitorReply{false, error.what(), {}, false, {}}));
+    reply(refusal(error.what()));
     return;
   }
   switch (request.op) {
@@ -176,35 +181,24 @@ void Monitor::on_request(const std::string& text, const std::function<void(std::
       reply(to_json(answer));
       return;
     }
-    case MonitorRequest::Op::kKill: {
-      if (!start_decided()) {
-        early_requests_.emplace_back(text, reply);
-        return;
-      }
-      if (record_.status != VmStatus::kRunning || !guest_) {
-        reply(to_json(MonitorReply{false,
-                                   base::cat("it is ", to_string(record_.status), ", not running"),
-                                   {},
-                                   false,
-                                   {}}));
-        return;
-      }
-      wire::ControlRequest control;
-      control.op = wire::ControlRequest::Op::kSignalContainer;
-      control.signal = request.signal;
-      guest_->control(control, kControlDeadline, [reply](base::Result<wire::ControlReply> result) {
-        MonitorReply answer;
-        answer.ok = result.ok() && result.value().ok;
-        if (!result.ok()) answer.error = result.error().what();
-        if (result.ok() && !result.value().ok) answer.error = result.value().error;
-        reply(to_json(answer));
-      });
+    case MonitorRequest::Op::kKill:
+      kill(text, request, reply);
       return;
-    }
+    case MonitorRequest::Op::kPause:
+      pause(text, reply);
+      return;
+    case MonitorRequest::Op::kUnpause:
+      unpause(reply);
+      return;
     case MonitorRequest::Op::kStop:
     case MonitorRequest::Op::kWait:
       if (finished_) {
         reply(to_json(end_reply()));
+        return;
+      }
+      if (request.op == MonitorRequest::Op::kStop && record_.status == VmStatus::kPaused &&
+          !request.even_paused) {
+        reply(refusal("it is paused, and could not react (fcvm unpause)"));
         return;
       }
       waiting_.push_back(reply);

@@ -1,0 +1,128 @@
+// What clients ask of the machine and its guest: kill, pause, unpause.
+#include <csignal>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "vm/clock.h"
+#include "vm/monitor/monitor.h"
+
+namespace vm {
+namespace {
+
+constexpr std::chrono::seconds kControlDeadline{10};
+constexpr std::size_t kMaxSignalsWhilePaused = 64;
+
+std::string answer(const std::string& error) {
+  MonitorReply reply;
+  reply.ok = error.empty();
+  reply.error = error;
+  return to_json(reply);
+}
+
+std::string error_of(const base::Result<wire::ControlReply>& result) {
+  if (!result.ok()) return result.error().what();
+  return result.value().ok ? "" : result.value().error;
+}
+
+}  // namespace
+
+void Monitor::kill(const std::string& text, const MonitorRequest& request, const Reply& reply) {
+  if (!start_decided()) {
+    early_requests_.emplace_back(text, reply);
+    return;
+  }
+  if (record_.status == VmStatus::kPaused) {
+    // As a frozen process: SIGKILL ends it, everything else waits until it goes on.
+    if (signals_while_paused_.size() < kMaxSignalsWhilePaused) {
+      signals_while_paused_.push_back(request.signal);
+    }
+    if (request.signal == SIGKILL) {
+      resume_machine([reply](const std::string& error) { reply(answer(error)); });
+    } else {
+      reply(answer(""));
+    }
+    return;
+  }
+  if (record_.status != VmStatus::kRunning || !guest_) {
+    reply(answer(base::cat("it is ", to_string(record_.status), ", not running")));
+    return;
+  }
+  wire::ControlRequest control;
+  control.op = wire::ControlRequest::Op::kSignalContainer;
+  control.signal = request.signal;
+  guest_->control(control, kControlDeadline, [reply](base::Result<wire::ControlReply> result) {
+    reply(answer(error_of(result)));
+  });
+}
+
+void Monitor::pause(const std::string& text, const Reply& reply) {
+  if (!start_decided()) {
+    early_requests_.emplace_back(text, reply);
+    return;
+  }
+  if (record_.status == VmStatus::kPaused) {
+    reply(answer("it is paused already"));
+    return;
+  }
+  if (record_.status != VmStatus::kRunning || stopping_ || !machine_) {
+    const auto status = stopping_ ? VmStatus::kStopping : record_.status;
+    reply(answer(base::cat("it is ", to_string(status), ", not running")));
+    return;
+  }
+  machine_->pause(kControlDeadline, [this, reply](const base::Result<void>& result) {
+    if (!result.ok()) {
+      reply(answer(result.error().what()));
+      return;
+    }
+    if (stopping_ || container_over_ || record_.status != VmStatus::kRunning) {
+      // Its end came first, and needs a guest that runs.
+      if (machine_) machine_->resume(kControlDeadline, [](const base::Result<void>&) {});
+      reply(answer("it is stopping"));
+      return;
+    }
+    record_.status = VmStatus::kPaused;
+    save();
+    reply(answer(""));
+  });
+}
+
+void Monitor::unpause(const Reply& reply) {
+  if (record_.status != VmStatus::kPaused) {
+    reply(answer(base::cat("it is ", to_string(record_.status), ", not paused")));
+    return;
+  }
+  resume_machine([reply](const std::string& error) { reply(answer(error)); });
+}
+
+// Calls `done` when the guest runs, has the right time and the container its signals, or with why
+// not.
+void Monitor::resume_machine(std::function<void(const std::string& error)> done) {
+  if (!machine_) {
+    loop_.post([done = std::move(done)] { done("the VM is gone"); });
+    return;
+  }
+  machine_->resume(
+      kControlDeadline, [this, done = std::move(done)](const base::Result<void>& result) {
+        if (!result.ok()) {
+          done(result.error().what());
+          return;
+        }
+        if (record_.status == VmStatus::kPaused) {
+          record_.status = VmStatus::kRunning;
+          save();
+        }
+        // A guest's clock stands still with its vCPUs.
+        wire::ControlRequest clock;
+        clock.op = wire::ControlRequest::Op::kSetClock;
+        clock.wall_clock_ns = wall_clock_ns();
+        guest_->control(clock, kControlDeadline, [done](base::Result<wire::ControlReply> set) {
+          const std::string error = error_of(set);
+          if (!error.empty()) base::log_warn(base::cat("setting the guest's clock: ", error));
+          done("");
+        });
+        for (const int signal : std::exchange(signals_while_paused_, {})) signal_container(signal);
+      });
+}
+
+}  // namespace vm
