@@ -54,7 +54,7 @@ int exec(Invocation& invocation) {
                [&](const std::string& text) { env.push_back(text); });
   options.list("env-file", "FILE", "Set the variables of a file, one a line",
                [&](const std::string& text) { env_files.push_back(text); });
-  options.value("user,u", "USER[:GROUP]", "Names of the image, or numbers", exec.user);
+  options.value("user,u", "USER[:GROUP]", "Names of the container, or numbers", exec.user);
   options.value("workdir,w", "DIR", "Where the command starts", exec.workdir);
   options.flag("privileged", exec.privileged, "With every capability");
   options.flag("vm", in_guest, "In the guest itself, beside the container");

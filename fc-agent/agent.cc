@@ -89,7 +89,8 @@ void Agent::on_boot_stream(std::unique_ptr<wire::Stream> stream) {
     } catch (const base::Error& error) {
       return give_up("plan", error.what());
     }
-    container_ = ContainerPlan{plan.container.id, plan.container.bundle};
+    container_ =
+        ContainerPlan{plan.container.id, plan.container.bundle, plan.container.root.target};
     boot_->give_plan(std::move(plan));
   };
   boot_stream_->set_handler(std::move(handler));

@@ -76,7 +76,7 @@ class ContainerProcessTest : public ::testing::Test {
     start.rows = tty ? 33 : 0;
     start.columns = tty ? 111 : 0;
     auto client = std::make_unique<ProcessTestClient>(*host_, "main", start);
-    service_.set_ready({"c1", directory_ / "bundle"});
+    service_.set_ready({"c1", directory_ / "bundle", directory_ / "root"});
     return client;
   }
   std::unique_ptr<ProcessTestClient> start_container_shell(const std::string& script) {
@@ -124,6 +124,30 @@ class ContainerProcessTest : public ::testing::Test {
   int shutdown_signal_ = -1;
   milliseconds shutdown_timeout_{-1};
 };
+
+TEST_F(ContainerProcessTest, ExecOfAUserTheContainerDoesNotKnowIsRefused) {
+  directory_.write("root/etc/passwd", "root:x:0:0::/root:\n");
+  const auto container = start_container_shell("exec sleep 30");
+  ASSERT_TRUE(wait([&] { return container->started(); }));
+  ProcessStart start;
+  start.kind = ProcessStart::Kind::kExec;
+  start.use_stdin = false;
+  auto process = nlohmann::json::parse(process_json({"/bin/true"}, false));
+  process["resolve_user"] = {{"user", "late"},
+                             {"root_capabilities", nlohmann::json::object()},
+                             {"other_capabilities", nlohmann::json::object()}};
+  start.process_json = process.dump();
+  const ProcessTestClient unknown(*host_, "unknown", start);
+  ASSERT_TRUE(wait([&] { return unknown.done(); }));
+  expect_end(unknown, ProcessEvent::Kind::kFailed, 125);
+  EXPECT_NE(unknown.last()->message.find("unable to find user late"), std::string::npos);
+  directory_.write("root/etc/passwd", "late:x:7:7::/:\n");
+  const ProcessTestClient known(*host_, "known", start);
+  ASSERT_TRUE(wait([&] { return known.done(); }));
+  expect_end(known, ProcessEvent::Kind::kExited, 0);
+  service_.signal_container(SIGKILL, false);
+  ASSERT_TRUE(wait([&] { return container->done(); }));
+}
 
 TEST_F(ContainerProcessTest, StatusAndOutputAreTheContainersOwn) {
   bool ended = false;

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "fc-agent/exec_user.h"
 #include "fc-agent/oci_process.h"
 #include "fc-agent/terminal.h"
 
@@ -149,8 +150,8 @@ void Process::start_by_crun(const ContainerPlan& container) {
   base::SpawnOptions options;
   if (exec) {
     files_.process = stem + ".json";
-    base::write_file(files_.process, with_terminal(start_.process_json, false, start_.tty,
-                                                   start_.rows, start_.columns));
+    base::write_file(files_.process, with_terminal(with_user(start_.process_json, container.root),
+                                                   false, start_.tty, start_.rows, start_.columns));
     options.argv = crun_exec_arguments(context_.crun, files_, container.id);
   } else {
     if (start_.tty) {

@@ -30,6 +30,7 @@ struct ProcessContext {
 struct ContainerPlan {
   std::string id;
   std::string bundle;  // holds config.json
+  std::string root;    // its root file system, as it is mounted in the guest
 };
 
 // One process started for the host: a container's first, a further one in it, or one in the guest.

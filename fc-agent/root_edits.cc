@@ -101,15 +101,19 @@ Place place_of(const base::Fd& root, const std::string& path) {
   return place;
 }
 
+// Looked at before it is opened for real: opening a device or a FIFO of the image has effects.
+void require_regular(const base::Fd& file, const std::string& path) {
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) base::throw_errno("examining", path);
+  if (!S_ISREG(info.st_mode)) {
+    throw base::Error(base::cat("opening the container's ", base::quoted(path), ": not a file"));
+  }
+}
+
 void append_inside(const base::Fd& root, const wire::PlanRootEdit& edit) {
-  // Looked at before it is opened for real: opening a device or a FIFO of the image has effects.
   base::Fd file = open_inside(root, edit.path, O_PATH);
   if (file) {
-    struct stat info {};
-    if (::fstat(file.get(), &info) != 0) base::throw_errno("examining", edit.path);
-    if (!S_ISREG(info.st_mode)) {
-      throw base::Error(base::cat("appending to ", base::quoted(edit.path), ": not a file"));
-    }
+    require_regular(file, edit.path);
     constexpr std::size_t kMaxBytes = 1 << 20;
     const std::string before =
         base::read_to_end(base::open_file(descriptor_path(file), O_RDONLY), kMaxBytes);
@@ -162,6 +166,18 @@ void apply_root_edits(const std::string& root, const std::vector<wire::PlanRootE
   if (edits.empty()) return;
   const base::Fd root_fd = base::open_file(root, O_PATH | O_DIRECTORY);
   for (const auto& edit : edits) apply(root_fd, edit);
+}
+
+std::string read_inside(const std::string& root, const std::string& path, std::size_t max_bytes) {
+  const base::Fd file = open_inside(base::open_file(root, O_PATH | O_DIRECTORY), path, O_PATH);
+  if (!file) {
+    if (errno == ENOENT) return {};
+    base::throw_errno("opening the container's", path);
+  }
+  require_regular(file, path);
+  return base::with_context(base::cat("reading the container's ", base::quoted(path)), [&] {
+    return base::read_to_end(base::open_file(descriptor_path(file), O_RDONLY), max_bytes);
+  });
 }
 
 void set_sysctl(const std::string& proc_sys, const std::string& name, const std::string& value) {

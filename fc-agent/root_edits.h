@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,10 @@ namespace fc_agent {
 // about what is touched outside: every path is resolved inside `root` (openat2(2), RESOLVE_IN_ROOT).
 // Throws base::Error at the first edit that fails.
 void apply_root_edits(const std::string& root, const std::vector<wire::PlanRootEdit>& edits);
+
+// The text of the regular file `path` in `root`, resolved the same way; empty when there is none.
+// Throws base::Error for anything else that has this name, and for more than `max_bytes`.
+std::string read_inside(const std::string& root, const std::string& path, std::size_t max_bytes);
 
 // Writes /proc/sys/<name with slashes>. `proc_sys` is "/proc/sys".
 void set_sysctl(const std::string& proc_sys, const std::string& name, const std::string& value);

@@ -77,7 +77,7 @@ std::vector<Mount> system_mounts(const RunOptions& options) {
   return mounts;
 }
 
-std::vector<Mount> tmpfs_mounts(const RunOptions& options, const UserInfo& user) {
+std::vector<Mount> tmpfs_mounts(const RunOptions& options, const base::UserInfo& user) {
   std::vector<Mount> mounts;
   for (const TmpfsMount& tmpfs : options.tmpfs) {
     Mount mount{tmpfs.target, "tmpfs", "tmpfs", {}};

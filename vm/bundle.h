@@ -66,9 +66,9 @@ struct BundleFiles {
 BundleFiles make_bundle(const image::ImageMeta& image, const RunOptions& options,
                         const GuestFacts& facts);
 
-// An OCI process object for a further process in the container, as `podman exec` makes it: the
-// container's environment, user and capabilities unless told otherwise. `exec_base` is that of
-// make_bundle. Throws base::Error for an unknown user, an empty command or a damaged `exec_base`.
+// The process object for a further process in the container (wire/process.h, kExec), as `podman exec`
+// makes it: the container's environment, user and capabilities unless told otherwise. `exec_base` is
+// that of make_bundle. Throws base::Error for an empty command or a damaged `exec_base`.
 std::string make_exec_process(std::string_view exec_base, const ExecOptions& options);
 
 }  // namespace vm

@@ -151,9 +151,9 @@ ProcessParts resolve_process(const image::ImageMeta& image, const RunOptions& op
   }
 
   parts.user_spec = options.user.empty() ? image.config.user : options.user;
-  parts.user = lookup_user(parts.user_spec, image.passwd, image.group);
+  parts.user = base::lookup_user(parts.user_spec, image.passwd, image.group);
   parts.user_lines =
-      missing_user_lines(parts.user_spec, image.passwd, image.group, parts.working_dir);
+      base::missing_user_lines(parts.user_spec, image.passwd, image.group, parts.working_dir);
   return parts;
 }
 
@@ -197,9 +197,7 @@ std::string exec_base_json(const image::ImageMeta& image, const RunOptions& opti
                     {"cwd", parts.working_dir},
                     {"capabilities", capabilities_json(options, facts, parts)},
                     {"last_capability", facts.last_capability},
-                    {"rlimits", rlimits_json(options, facts)},
-                    {"passwd", image.passwd + parts.user_lines.passwd},
-                    {"group", image.group + parts.user_lines.group}};
+                    {"rlimits", rlimits_json(options, facts)}};
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -208,8 +206,7 @@ std::string exec_base_json(const image::ImageMeta& image, const RunOptions& opti
 std::string make_exec_process(std::string_view exec_base, const ExecOptions& options) {
   using nlohmann::json;
   if (options.command.empty()) throw base::Error("no command is given");
-  constexpr std::size_t kMaxExecBaseBytes = 64 << 20;  // two user files, escaped, and the rest
-  const json base_object = base::parse_json(exec_base, kMaxExecBaseBytes);
+  const json base_object = base::parse_json(exec_base);
   try {
     json out;
     if (options.tty) out["terminal"] = true;
@@ -219,34 +216,32 @@ std::string make_exec_process(std::string_view exec_base, const ExecOptions& opt
 
     const auto container_user = base_object.at("user").get<std::string>();
     const std::string& user_spec = options.user.empty() ? container_user : options.user;
-    const UserInfo user = lookup_user(user_spec, base_object.at("passwd").get<std::string>(),
-                                      base_object.at("group").get<std::string>());
-    out["user"] = {{"uid", user.uid}, {"gid", user.gid}};
-    if (!user_spec.empty() && !user.groups.empty()) out["user"]["additionalGids"] = user.groups;
 
     auto env = base_object.at("env").get<std::map<std::string, std::string>>();
     for (const auto& [name, value] : options.env) env[name] = value;
-    env.try_emplace("HOME", user.home);
     out["env"] = detail::environment_json(env);
 
-    const json& own = base_object.at("capabilities");
-    json capabilities = own;
-    capabilities.erase("inheritable");
+    json common = base_object.at("capabilities");
+    common.erase("inheritable");
     if (options.privileged) {
-      capabilities["bounding"] = all_capabilities(base_object.at("last_capability").get<int>());
+      common["bounding"] = all_capabilities(base_object.at("last_capability").get<int>());
     }
-    if (user.uid == 0) {
-      capabilities["effective"] = capabilities.value("bounding", json::array());
-      capabilities["permitted"] = capabilities["effective"];
-    } else if (user_spec == container_user) {
+    // Which of the two it is only the container's own files will tell.
+    json of_root = common;
+    of_root["effective"] = of_root["permitted"] = common.value("bounding", json::array());
+    json of_other = common;
+    if (user_spec == container_user) {
       for (const char* set : {"inheritable", "permitted", "ambient"}) {
-        capabilities[set] = own.value("effective", json::array());
+        of_other[set] = common.value("effective", json::array());
       }
     }
-    for (const char* set : {"bounding", "effective", "permitted", "inheritable", "ambient"}) {
-      if (capabilities.contains(set) && capabilities[set].empty()) capabilities.erase(set);
+    for (json* capabilities : {&of_root, &of_other}) {
+      for (const char* set : {"bounding", "effective", "permitted", "inheritable", "ambient"}) {
+        if (capabilities->contains(set) && (*capabilities)[set].empty()) capabilities->erase(set);
+      }
     }
-    out["capabilities"] = std::move(capabilities);
+    out["resolve_user"] = {
+        {"user", user_spec}, {"root_capabilities", of_root}, {"other_capabilities", of_other}};
     if (!base_object.at("rlimits").empty()) out["rlimits"] = base_object.at("rlimits");
     return out.dump(-1, ' ', false, json::error_handler_t::replace);
   } catch (const json::exception& error) {

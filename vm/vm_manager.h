@@ -69,7 +69,7 @@ class VmManager {
   // By its id or a unique prefix of it; false when there is no such VM.
   bool remove_damaged(std::string_view name) const;
 
-  // An OCI process object for `exec` in this VM's container.
+  // The process object for `exec` in this VM's container (vm/bundle.h).
   std::string exec_process(const VmRecord& record, const ExecOptions& options) const;
   // The `inspect` document, one JSON object.
   std::string inspect(const VmRecord& record) const;

@@ -30,7 +30,10 @@ struct ProcessStart {
   bool detach = false;     // kExec, kGuest: no stdio streams; report kStarted, then finish
   std::uint16_t rows = 0;  // of the tty; 0: unknown
   std::uint16_t columns = 0;
-  std::string process_json;  // kExec, kGuest: an OCI process object
+  // kGuest: an OCI process object. kExec: one without `user` and `capabilities`, for which the agent
+  // looks into the container's files: its member `resolve_user` has the `user` as "name:group" or
+  // numbers, and the `root_capabilities` and `other_capabilities` that depend on who that is.
+  std::string process_json;
 };
 
 // Which streams go with it. The opener opens exactly these; the server waits for them.

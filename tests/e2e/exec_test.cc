@@ -108,6 +108,17 @@ TEST_F(ExecTest, UserIsLookedUpInTheContainer) {
   EXPECT_THAT(unknown.err, HasSubstr("nobody-of-that-name"));
 }
 
+TEST_F(ExecTest, UserMadeInTheRunningContainerIsFound) {
+  ASSERT_EQ(shell("echo late:x:1234:44::/tmp:/bin/sh >> /etc/passwd; echo band:x:55:late >> "
+                  "/etc/group")
+                .status,
+            0);
+  EXPECT_EQ(shell("id -u; id -g; id -G; echo $HOME", {"-u", "late"}).out,
+            "1234\n44\n44 55\n/tmp\n");
+  EXPECT_EQ(shell("id -g", {"-u", "app:band"}).out, "55\n");
+  EXPECT_EQ(shell("echo $HOME", {"-u", "4321"}).out, "/\n");
+}
+
 TEST_F(ExecTest, WorkingDirectoryIsTheContainersOrTheGivenOne) {
   EXPECT_EQ(exec({"pwd"}).out, "/var\n");
   EXPECT_EQ(exec({"pwd"}, {"-w", "/etc"}).out, "/etc\n");

@@ -5,20 +5,20 @@
 #include <string>
 #include <vector>
 
+#include "base/user_lookup.h"
 #include "vm/bundle.h"
-#include "vm/user_lookup.h"
 
 namespace vm::detail {
 
 struct ProcessParts {
   std::string user_spec;  // "", "app", "1000:10" …
-  UserInfo user;
+  base::UserInfo user;
   std::string working_dir;
   bool working_dir_from_image = false;  // podman makes it when it is missing
   std::string hostname;
   std::vector<std::string> command;  // entrypoint and arguments, without init
   std::vector<std::string> bounding;
-  UserFileLines user_lines;  // to be added to the container's passwd and group
+  base::UserFileLines user_lines;  // to be added to the container's passwd and group
 };
 
 // Throws base::Error.

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "base/error.h"
-#include "vm/user_lookup.h"
+#include "base/user_lookup.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   std::string_view rest(reinterpret_cast<const char*>(data), size);
@@ -19,10 +19,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view passwd = next();
   const std::string_view group = next();
   try {
-    const vm::UserInfo user = vm::lookup_user(spec, passwd, group);
+    const base::UserInfo user = base::lookup_user(spec, passwd, group);
     constexpr std::uint32_t kMax = 2147483647;
-    if (user.uid > kMax || user.gid > kMax || user.groups.size() > vm::kMaxGroups) std::abort();
-    const vm::UserFileLines lines = vm::missing_user_lines(spec, passwd, group, "/w");
+    if (user.uid > kMax || user.gid > kMax || user.groups.size() > base::kMaxGroups) std::abort();
+    const base::UserFileLines lines = base::missing_user_lines(spec, passwd, group, "/w");
     for (const std::string& line : {lines.passwd, lines.group}) {
       // One line, whole, or none: nothing of the input may start another entry.
       if (!line.empty() && line.find('\n') != line.size() - 1) std::abort();

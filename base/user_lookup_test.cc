@@ -1,11 +1,11 @@
-#include "vm/user_lookup.h"
+#include "base/user_lookup.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
 
-namespace vm {
+namespace base {
 namespace {
 
 using ::testing::ElementsAre;
@@ -32,7 +32,7 @@ constexpr std::string_view kGroup =
 std::string complaint(std::string_view spec) {
   try {
     lookup_user(spec, kPasswd, kGroup);
-  } catch (const base::Error& error) {
+  } catch (const Error& error) {
     return error.what();
   }
   return {};
@@ -84,15 +84,15 @@ TEST(LookupUserTest, UnknownNamesAndIdsOutOfRangeAreRefused) {
 TEST(LookupUserTest, WithoutFilesOnlyNumbersWork) {
   EXPECT_EQ(lookup_user("5:6", "", "").gid, 6U);
   EXPECT_EQ(lookup_user("", "", "").uid, 0U);
-  EXPECT_THROW(lookup_user("root", "", ""), base::Error);
+  EXPECT_THROW(lookup_user("root", "", ""), Error);
 }
 
 TEST(LookupUserTest, OverlongTextIsRefused) {
-  EXPECT_THROW(lookup_user("x", std::string(kMaxPasswdLineBytes + 1, 'a'), ""), base::Error);
-  EXPECT_THROW(lookup_user("x", std::string(kMaxUserFileBytes + 1, '\n'), ""), base::Error);
+  EXPECT_THROW(lookup_user("x", std::string(kMaxPasswdLineBytes + 1, 'a'), ""), Error);
+  EXPECT_THROW(lookup_user("x", std::string(kMaxUserFileBytes + 1, '\n'), ""), Error);
   std::string groups;
   for (std::size_t i = 0; i <= kMaxGroups; ++i) groups += "g:x:1:app\n";
-  EXPECT_THROW(lookup_user("app", kPasswd, groups), base::Error);
+  EXPECT_THROW(lookup_user("app", kPasswd, groups), Error);
 }
 
 TEST(MissingUserLinesTest, OnlyUnknownNumbersGetLines) {
@@ -115,4 +115,4 @@ TEST(MissingUserLinesTest, WorkingDirectoryCannotForgeAnEntry) {
 }
 
 }  // namespace
-}  // namespace vm
+}  // namespace base

@@ -1,4 +1,4 @@
-#include "vm/user_lookup.h"
+#include "base/user_lookup.h"
 
 #include <array>
 #include <charconv>
@@ -6,7 +6,7 @@
 
 #include "base/error.h"
 
-namespace vm {
+namespace base {
 namespace {
 
 constexpr std::int64_t kMaxId = std::numeric_limits<std::int32_t>::max();
@@ -54,14 +54,14 @@ std::array<std::string_view, Count> split_fields(std::string_view line) {
 template <typename Use>
 void for_each_line(std::string_view text, std::string_view file, std::size_t max_line, Use use) {
   if (text.size() > kMaxUserFileBytes) {
-    throw base::Error(base::cat(file, " file of ", text.size(), " bytes is too large"));
+    throw Error(cat(file, " file of ", text.size(), " bytes is too large"));
   }
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
     std::string_view line = text.substr(0, end);
     text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     if (line.size() > max_line) {
-      throw base::Error(base::cat("a line of the ", file, " file is too long"));
+      throw Error(cat("a line of the ", file, " file is too long"));
     }
     line = trimmed(line);
     if (!line.empty() && !use(line)) return;
@@ -104,7 +104,7 @@ bool lists(std::string_view members, std::string_view name) {
 
 std::uint32_t checked_id(std::int64_t id) {
   if (id < 0 || id > kMaxId) {
-    throw base::Error(base::cat("uids and gids must be in range 0-", kMaxId));
+    throw Error(cat("uids and gids must be in range 0-", kMaxId));
   }
   return static_cast<std::uint32_t>(id);
 }
@@ -153,8 +153,7 @@ UserInfo lookup_user(std::string_view spec, std::string_view passwd, std::string
   } else if (!parts.user.empty()) {
     const auto id = parse_number(parts.user);
     if (!id) {
-      throw base::Error(
-          base::cat("unable to find user ", parts.user, ": no matching entries in passwd file"));
+      throw Error(cat("unable to find user ", parts.user, ": no matching entries in passwd file"));
     }
     info.uid = checked_id(*id);
   }
@@ -165,8 +164,8 @@ UserInfo lookup_user(std::string_view spec, std::string_view passwd, std::string
     } else {
       const auto id = parse_number(parts.group);
       if (!id) {
-        throw base::Error(
-            base::cat("unable to find group ", parts.group, ": no matching entries in group file"));
+        throw Error(
+            cat("unable to find group ", parts.group, ": no matching entries in group file"));
       }
       info.gid = checked_id(*id);
     }
@@ -174,7 +173,7 @@ UserInfo lookup_user(std::string_view spec, std::string_view passwd, std::string
     for_each_group(group, [&](std::string_view, std::int64_t gid, std::string_view members) {
       if (!lists(members, matched_name)) return true;
       if (info.groups.size() == kMaxGroups) {
-        throw base::Error(base::cat("user ", matched_name, " is in too many groups"));
+        throw Error(cat("user ", matched_name, " is in too many groups"));
       }
       info.groups.push_back(checked_id(gid));
       return true;
@@ -198,17 +197,17 @@ UserFileLines missing_user_lines(std::string_view spec, std::string_view passwd,
     }
     // A path that would end the field or the line must not forge an entry.
     const bool safe = working_dir.find_first_of(":\n") == std::string_view::npos;
-    lines.passwd = base::cat(checked_id(*uid), ":*:", *uid, ":", checked_id(gid),
-                             ":container user:", safe ? working_dir : "/", ":/bin/sh\n");
+    lines.passwd = cat(checked_id(*uid), ":*:", *uid, ":", checked_id(gid),
+                       ":container user:", safe ? working_dir : "/", ":/bin/sh\n");
   }
 
   const bool has_group = spec.find(':') != std::string_view::npos;
   const std::string_view group_part = has_group ? parts.group : parts.user;
   const auto gid = parse_number(group_part);
   if (gid && !find_group(group, group_part)) {
-    lines.group = base::cat(checked_id(*gid), ":x:", *gid, ":", parts.user, "\n");
+    lines.group = cat(checked_id(*gid), ":x:", *gid, ":", parts.user, "\n");
   }
   return lines;
 }
 
-}  // namespace vm
+}  // namespace base

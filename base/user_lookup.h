@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace vm {
+namespace base {
 
 // Limits a hostile image meets: the size of either text, the length of a line of passwd, and the
 // supplementary groups of one user (NGROUPS_MAX, linux/limits.h).
@@ -56,4 +56,4 @@ struct UserFileLines {
 UserFileLines missing_user_lines(std::string_view spec, std::string_view passwd,
                                  std::string_view group, std::string_view working_dir);
 
-}  // namespace vm
+}  // namespace base
