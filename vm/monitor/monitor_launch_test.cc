@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <thread>
 
+#include "base/process.h"
 #include "vm/monitor/monitor_test_support.h"
 
 namespace vm {
@@ -83,6 +84,21 @@ TEST_F(MonitorLaunchTest, ClientOfAVmThatCannotBeKeptIsTold) {
     client_->leave();
     monitor.join();
   }
+}
+
+TEST_F(MonitorLaunchTest, ProgramWithoutAVmToKeepTellsItsClient) {
+  auto pair = base::make_socket_pair(SOCK_STREAM);
+  base::SpawnOptions options;
+  options.argv = {FCVM_MONITOR,  "--data-dir", directory_.path(), "--id", record_.id,
+                  "--client-fd", "3"};
+  options.fds = {{pair.second.get(), 3}};
+  base::ChildProcess monitor = base::ChildProcess::spawn(options);
+  pair.second.reset();
+  client_ = std::make_unique<TestClient>(loop_, std::move(pair.first));
+  client_->start(container_start());
+  expect_told("No such file or directory");
+  client_->leave();
+  EXPECT_EQ(monitor.wait()->code, 125);
 }
 
 }  // namespace
