@@ -17,6 +17,8 @@ struct MuxOptions {
   // Chosen by the host; the guest adopts the host's. A restored VM continues under a new epoch, so
   // nothing of an older one is ever taken for this one's.
   std::uint64_t epoch = 1;
+  // Streams each end may have opened. On the guest link only the host opens any: three for each of the
+  // 80 processes an agent takes (fc-agent/process_service.h), and its services.
   std::size_t max_streams = 256;
 };
 
