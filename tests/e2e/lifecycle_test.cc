@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -127,6 +128,25 @@ TEST(LifecycleTest, NameOfAnotherVmIsRefusedUntilThatIsGone) {
   EXPECT_EQ(inspect(name, "/State/ExitCode"), "2");
   EXPECT_EQ(fcvm({"rm", name}).status, 0);
   EXPECT_EQ(before.diff(), "");
+}
+
+TEST(LifecycleTest, VmWithADamagedRecordIsNamedAndCanBeRemoved) {
+  const std::string name = unique_name("damaged");
+  const RemoveAtEnd remove(name);
+  ASSERT_EQ(fcvm(run_args({"--name", name}, {"true"})).status, 0);
+  const std::string id = inspect(name, "/Id");
+  ASSERT_EQ(id.size(), 64U);
+  std::filesystem::resize_file(data_dir() / "state" / (id + ".json"), 100);
+  const Outcome first = fcvm({"ls"});
+  EXPECT_EQ(first.status, 0);
+  EXPECT_THAT(first.err, HasSubstr("the record of VM " + id + " is damaged"));
+  EXPECT_EQ(fcvm({"ls"}).err, "");
+  EXPECT_THAT(fcvm({"ls", "-a"}).err, HasSubstr("fcvm rm " + id.substr(0, 12)));
+  EXPECT_TRUE(std::filesystem::exists(data_dir() / "vm-disks" / id));
+  const Outcome removed = fcvm({"rm", id.substr(0, 12)});
+  EXPECT_EQ(removed.status, 0) << removed;
+  EXPECT_FALSE(std::filesystem::exists(data_dir() / "vm-disks" / id));
+  EXPECT_EQ(fcvm({"ls", "-a"}).err, "");
 }
 
 TEST(LifecycleTest, ForceRemovesARunningVmAndNamesSeveral) {

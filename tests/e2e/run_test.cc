@@ -45,6 +45,18 @@ TEST(RunTest, CommandThatIsNotExecutableEndsWith126) {
   EXPECT_THAT(outcome.err, StartsWith("fcvm: "));
 }
 
+TEST(RunTest, FullDiskBehindStdoutIsNoSuccess) {
+  Command command;
+  command.argv = {"sh", "-c", "exec \"$@\" > /dev/full", "sh"};
+  for (const std::string& word : fcvm_argv(run_args({"--rm"}, {"echo", "out"}))) {
+    command.argv.push_back(word);
+  }
+  const Outcome outcome = run(command);
+  EXPECT_EQ(outcome.status, 125) << outcome;
+  EXPECT_EQ(outcome.err,
+            "fcvm: podman run: writing the container's output: No space left on device\n");
+}
+
 TEST(RunTest, DeathBySignalEndsWith128PlusIt) {
   const std::string name = unique_name("signal");
   const RemoveAtEnd remove(name);
