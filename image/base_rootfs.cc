@@ -18,6 +18,7 @@
 #include "image/detail/json_fields.h"
 #include "image/ext4.h"
 #include "storage/reflink.h"
+#include "storage/shared_assets.h"
 #include "storage/staging.h"
 
 namespace image {
@@ -216,13 +217,14 @@ BaseRootfs ensure_base_rootfs(const storage::DataDirectory& data, PackageArchive
 }
 
 BaseRootfs base_rootfs_of_size(const storage::DataDirectory& data, std::uint64_t bytes) {
-  const auto known = read_description(data);
+  const storage::DataDirectory source = storage::with_asset(data, "rootfs/base.json");
+  const auto known = read_description(source);
   if (!known) {
     base::Error error(ENOENT, "opening the base root file system", data.base_rootfs());
     error.set_hint("run 'fcvm setup'");
     throw error;
   }
-  const BaseRootfs base{data.rootfs() + "/" + file_of(known->key), known->key};
+  const BaseRootfs base{source.rootfs() + "/" + file_of(known->key), known->key};
   if (bytes == kDefaultRootfsBytes) return base;
   return base::with_context(base::cat("making a root file system of ", bytes >> 20, " MiB"), [&] {
     if (bytes < kMinimumBytes) {

@@ -12,6 +12,7 @@
 #include "image/detail/json_fields.h"
 #include "image/kernel_modules.h"
 #include "image/packages.h"
+#include "storage/shared_assets.h"
 #include "storage/staging.h"
 #include "storage/stat_key.h"
 
@@ -120,12 +121,13 @@ const std::vector<std::string>& required_module_names() {
 
 Kernel load_kernel(const storage::DataDirectory& data, const std::string& path) {
   if (path.empty() || path == data.default_kernel()) {
-    if (!base::path_exists(data.default_kernel())) {
-      base::Error error(ENOENT, "opening the guest kernel", data.default_kernel());
+    const std::string link = storage::with_asset(data, "kernels/vmlinux.bin").default_kernel();
+    if (!base::path_exists(link)) {
+      base::Error error(ENOENT, "opening the guest kernel", link);
       error.set_hint("run 'fcvm setup'");
       throw error;
     }
-    const std::string file = base::canonical_path(data.default_kernel());
+    const std::string file = base::canonical_path(link);
     return read_kernel(file.substr(0, file.rfind('/')));
   }
   return import_kernel(data, path);

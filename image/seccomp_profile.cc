@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "storage/shared_assets.h"
 #include "storage/staging.h"
 
 #include <nlohmann/json.hpp>
@@ -36,7 +37,8 @@ void ensure_seccomp_profile(const storage::DataDirectory& data, PackageArchive& 
 }
 
 std::string seccomp_profile(const storage::DataDirectory& data) {
-  auto text = base::try_read_file(data.rootfs() + "/" + kName, kMaxBytes);
+  const std::string folder = storage::with_asset(data, base::cat("rootfs/", kName)).rootfs();
+  auto text = base::try_read_file(folder + "/" + kName, kMaxBytes);
   if (text) return *std::move(text);
   base::Error error("there is no seccomp profile");
   error.set_hint("run: fcvm setup");

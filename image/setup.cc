@@ -1,9 +1,12 @@
 #include "image/setup.h"
 
+#include <unistd.h>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "image/seccomp_profile.h"
+#include "storage/shared_assets.h"
 #include "storage/staging.h"
 
 namespace image {
@@ -53,6 +56,7 @@ SetupResult run_setup(const storage::DataDirectory& data, const SetupOptions& op
       data, packages,
       {options.base_packages, options.force, options.progress, options.cancellation});
   ensure_seccomp_profile(data, packages, options.force, options.progress, options.cancellation);
+  if (::geteuid() == 0) storage::share_assets(data);
   report(options.progress, "making the initramfs");
   result.initramfs = ensure_initramfs(
       data, options.agent_path.empty() ? base::find_own_program("fc-agent") : options.agent_path,

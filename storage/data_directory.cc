@@ -15,11 +15,11 @@
 #include "base/mount.h"
 #include "storage/loop_file.h"
 #include "storage/reflink.h"
+#include "storage/shared_assets.h"
 
 namespace storage {
 namespace {
 
-constexpr char kRootDefault[] = "/mnt/fcvm-btrfs";
 constexpr char kRootDefaultBackingFile[] = "/var/lib/fcvm/data.btrfs";
 
 // The file that says a directory is ours, with the kind it was found to be. Written first, so that
@@ -104,8 +104,7 @@ base::FileLock lock(const DataDirectory& data) {
 }
 
 void make_folders(const DataDirectory& data) {
-  // 0711 would let other users' VMMs in; nothing here is for them. `state` comes last: it being
-  // there means that the others are.
+  // `state` comes last: it being there means that the others are.
   for (const std::string& folder :
        {data.kernels(), data.initramfs(), data.rootfs(), data.images(), data.vm_disks(),
         data.snapshots(), data.cache(), data.state()}) {
@@ -177,11 +176,11 @@ DataDirectory::DataDirectory(const std::string& root)
     : root_(resolve(root)), run_(run_parent() + "/" + base::sha256(root_).substr(0, 12)) {}
 
 std::string DataDirectory::backing_file() const {
-  return root_ == kRootDefault ? kRootDefaultBackingFile : root_ + ".btrfs";
+  return root_ == kRootDefaultDirectory ? kRootDefaultBackingFile : root_ + ".btrfs";
 }
 
 std::string default_data_directory() {
-  if (::geteuid() == 0) return kRootDefault;
+  if (::geteuid() == 0) return kRootDefaultDirectory;
   const char* data_home = std::getenv("XDG_DATA_HOME");
   if (data_home != nullptr && data_home[0] == '/') return std::string(data_home) + "/fcvm";
   const char* home = std::getenv("HOME");
@@ -195,9 +194,13 @@ DataDirectoryKind prepare_data_directory(const DataDirectory& data, const Prepar
   return base::with_context(base::cat("preparing data directory ", base::quoted(data.root())), [&] {
     const base::FileLock held = lock(data);
     const DataDirectoryKind kind = prepare_kind(data, options);
-    // Disks and snapshots hold what the VMs' memory and files hold.
-    if (::chmod(data.root().c_str(), 0700) < 0) base::throw_errno("protecting", data.root());
     make_folders(data);
+    // Disks and snapshots hold what the VMs' memory and files hold; root's assets are for all.
+    if (::geteuid() == 0) {
+      share_assets(data);
+    } else if (::chmod(data.root().c_str(), 0700) < 0) {
+      base::throw_errno("protecting", data.root());
+    }
     make_run_directory(data);
     return kind;
   });
@@ -205,6 +208,7 @@ DataDirectoryKind prepare_data_directory(const DataDirectory& data, const Prepar
 
 DataDirectory open_data_directory(const std::string& root) {
   DataDirectory data(root);
+  if (!read_marker(data) && ::geteuid() != 0 && has_system_assets()) prepare_data_directory(data);
   if (!read_marker(data)) {
     const bool remountable = uses_loop_file(data) && base::is_directory(data.root());
     if (remountable) {

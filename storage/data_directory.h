@@ -7,6 +7,9 @@
 
 namespace storage {
 
+// Of root.
+inline constexpr char kRootDefaultDirectory[] = "/mnt/fcvm-btrfs";
+
 // Paths only: making one touches nothing. Every path is absolute, without a trailing slash.
 class DataDirectory {
  public:
@@ -67,8 +70,8 @@ DataDirectoryKind prepare_data_directory(const DataDirectory& data,
                                          const PrepareOptions& options = {});
 
 // For every command but setup: mounts the loop file again if a reboot unmounted it, makes the run
-// directory. Throws base::Error with the hint to run `fcvm setup` when there is no data directory.
-// Cheap (a few system calls) when all is there.
+// directory. An ordinary user who can use the system's assets (storage/shared_assets.h) gets a data
+// directory by that. Throws base::Error with the hint to run `fcvm setup` when there is none. Cheap (a few system calls) when all is there.
 DataDirectory open_data_directory(const std::string& root);
 
 // Unmounts the loop file of `data`, if one is mounted; the loop device goes with it. The file and

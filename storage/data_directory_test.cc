@@ -104,7 +104,7 @@ TEST(DataDirectoryRootTest, PreparedDirectoryHasReflinksAndCanBeOpened) {
   ASSERT_EQ(::stat(data.run().c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0700U);
   ASSERT_EQ(::stat(data.root().c_str(), &info), 0);
-  EXPECT_EQ(info.st_mode & 0777, 0700U);
+  EXPECT_EQ(info.st_mode & 0777, 0711U);
 }
 
 TEST(DataDirectoryRootTest, PreparingAgainKeepsWhatIsThere) {

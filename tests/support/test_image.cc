@@ -1,5 +1,7 @@
 #include "tests/support/test_image.h"
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -78,13 +80,16 @@ std::string make_test_image(const fs::path& directory, const std::string& seed,
   fs::copy_file(kBusybox, root / "bin" / "busybox");
   fs::create_symlink("busybox", root / "bin" / "sh");
   base::write_file(root / "etc" / "seed", seed, 0644);
+  if (::lchown((root / "etc" / "seed").c_str(), kSeedOwner, kSeedGroup) != 0) {
+    throw std::runtime_error("giving the seed to its owner failed");
+  }
   write_noise(root / "filler", filler_bytes);
 
   const fs::path layout = directory / "layout";
   fs::create_directories(layout / "blobs" / "sha256");
   const fs::path tar = layout / "blobs" / "layer";
   Command pack;
-  pack.argv = {"tar", "-C", root, "--numeric-owner", "--owner=0", "--group=0", "-cf", tar, "."};
+  pack.argv = {"tar", "-C", root, "--numeric-owner", "-cf", tar, "."};
   checked(std::move(pack));
   fs::remove_all(root);
   const Json layer = add_blob(layout, tar, "application/vnd.oci.image.layer.v1.tar");

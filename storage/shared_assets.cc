@@ -1,0 +1,73 @@
+#include "storage/shared_assets.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "base/files.h"
+
+namespace storage {
+namespace {
+
+constexpr mode_t kDirectoryMode = 0755;
+constexpr mode_t kReadableByAll = 0444;
+
+// Everything in the open folder and below; links are not followed. Names that begin with a dot are
+// half made.
+void share_tree(const base::Fd& folder, const std::string& path) {
+  if (::fchmod(folder.get(), kDirectoryMode) < 0) base::throw_errno("sharing", path);
+  for (const std::string& name : base::list_directory(path)) {
+    const std::string full = path + "/" + name;
+    struct stat info {};
+    if (name.front() == '.' ||
+        ::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) < 0) {
+      continue;
+    }
+    if (S_ISDIR(info.st_mode)) {
+      share_tree(base::open_file_at(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), full);
+    } else if (S_ISREG(info.st_mode) && (info.st_mode & kReadableByAll) != kReadableByAll) {
+      if (::fchmodat(folder.get(), name.c_str(), (info.st_mode & 07777) | kReadableByAll, 0) < 0) {
+        base::throw_errno("sharing", full);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::string system_data_directory() {
+  const char* named = std::getenv("FCVM_SYSTEM_DATA_DIR");
+  return named != nullptr && named[0] == '/' ? named : kRootDefaultDirectory;
+}
+
+DataDirectory with_asset(const DataDirectory& data, const std::string& asset) {
+  if (::geteuid() == 0 || base::path_exists(data.root() + "/" + asset)) return data;
+  const DataDirectory system(system_data_directory());
+  const std::string path = system.root() + "/" + asset;
+  struct stat info {};
+  // Root's, or a file this user has put there: nobody else decides what kernel our VMs boot.
+  const bool trusted = ::stat(path.c_str(), &info) == 0 &&
+                       (info.st_uid == 0 || info.st_uid == ::geteuid()) &&
+                       ::access(path.c_str(), R_OK) == 0;
+  return trusted ? system : data;
+}
+
+bool has_system_assets() {
+  const DataDirectory system(system_data_directory());
+  return ::access(system.default_kernel().c_str(), R_OK) == 0 &&
+         ::access(system.base_rootfs().c_str(), R_OK) == 0;
+}
+
+void share_assets(const DataDirectory& data) {
+  // Search only: what the folder holds beside the assets is nobody's business.
+  if (::chmod(data.root().c_str(), 0711) < 0) base::throw_errno("sharing", data.root());
+  for (const std::string& folder : {data.kernels(), data.rootfs()}) {
+    share_tree(base::open_file(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), folder);
+  }
+}
+
+}  // namespace storage
