@@ -3,6 +3,7 @@
 
 option(FCVM_WERROR "Treat warnings as errors" OFF)
 option(FCVM_FUZZ "Build the libFuzzer programs (needs clang)" OFF)
+option(FCVM_FAULT_POINTS "Build in the fault points of tests (base/fault_point.h)" OFF)
 option(FCVM_COVERAGE "Build with gcov counters" OFF)
 option(FCVM_BUILD_TESTS "Build the tests" ON)
 option(FCVM_VERIFY_HEADERS "Compile every public header on its own" OFF)
@@ -84,5 +85,7 @@ if(FCVM_COVERAGE)
   target_link_options(fcvm_compile_options INTERFACE --coverage)
 endif()
 
+configure_file("${PROJECT_SOURCE_DIR}/cmake/fault_points.h.in"
+               "${PROJECT_BINARY_DIR}/generated/base/fault_points_built.h" @ONLY)
 configure_file("${PROJECT_SOURCE_DIR}/cmake/version.h.in"
                "${PROJECT_BINARY_DIR}/generated/base/version.h" @ONLY)
