@@ -12,6 +12,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/process.h"
@@ -161,8 +162,10 @@ void build(const storage::DataDirectory& data, const std::string& key,
   strip(root);
   add_skeleton(root);
   report(options.progress, "making the base root file system");
+  base::fault_point("setup.base-unpacked");
   storage::StagingFile staging(data.rootfs(), file_of(key), 0644);
   make_disk(root, staging.path(), kDefaultRootfsBytes, options.cancellation);
+  base::fault_point("setup.base-built");
   staging.publish();
 }
 
@@ -205,7 +208,9 @@ BaseRootfs ensure_base_rootfs(const storage::DataDirectory& data, PackageArchive
     const std::string key = key_of(files);
     const std::string path = data.rootfs() + "/" + file_of(key);
     if (!base::path_exists(path)) build(data, key, files, options);
+    base::fault_point("setup.base");
     storage::replace_symlink(file_of(key), data.base_rootfs());
+    base::fault_point("setup.base-linked");
     json versions = json::object();
     for (const PackageFile& file : files) versions[file.name] = file.version;
     const json description{

@@ -13,6 +13,7 @@
 #include "base/cancellation.h"
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "image/containers_storage.h"
@@ -266,6 +267,7 @@ class Builder {
   std::string identify() {
     report(options_.progress, "reading image");
     const std::string text = read_image_config(reference_, skopeo_);
+    base::fault_point("image.identified");
     config_ = parse_image_config(text);
     check_platform(config_);
     return base::sha256(text);
@@ -275,6 +277,7 @@ class Builder {
     report(options_.progress, "unpacking image");
     const std::string& root = layout_.root;
     unpack_image(reference_, layout_, skopeo_);
+    base::fault_point("image.unpacked");
     const StoredImage image = read_containers_storage(layout_);
     if (image.id != hex) throw base::Error("it changed while it was read");
 
@@ -297,8 +300,11 @@ class Builder {
     if (const auto refusal = guard_.refusal(size)) throw base::Error(*refusal);
     storage::StagingDirectory staging(data_.images(), hex);
     make_disk(root, staging / kDisk, size, options_);
+    base::fault_point("image.disk");
     base::write_file(staging / kMeta, serialize_image_meta(meta));
+    base::fault_point("image.meta");
     staging.publish_replacing();
+    base::fault_point("image.published");
   }
 
  private:

@@ -2,6 +2,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
 #include "image/cpio.h"
 #include "storage/staging.h"
@@ -61,6 +62,7 @@ Initramfs ensure_initramfs(const storage::DataDirectory& data, const std::string
     if (!base::path_exists(made.path)) {
       storage::StagingFile staging(data.initramfs(), leaf(made.path), 0644);
       base::write_all(staging.fd(), content);
+      base::fault_point("setup.initramfs");
       staging.publish();
     }
     base::replace_file(key_path, made.digest);

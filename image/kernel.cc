@@ -7,6 +7,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "image/detail/json_fields.h"
@@ -51,6 +52,16 @@ Kernel read_kernel(const std::string& directory) {
   });
 }
 
+// Whole, and of this version; what is torn is made again.
+bool is_complete(const std::string& directory) {
+  try {
+    read_kernel(directory);
+    return true;
+  } catch (const base::Error&) {
+    return false;
+  }
+}
+
 struct Source {
   std::string image;             // bzImage or vmlinux
   std::string module_directory;  // empty: it has none
@@ -82,13 +93,10 @@ Kernel publish_kernel(const std::string& parent, const std::string& name, const 
                       {"digest", base::sha256(vmlinux)},
                       {"modules", modules}};
   base::write_file(staging / kDescription, document.dump(1) + "\n");
-  // Lost to another process that made the same: theirs is as good.
-  (void)staging.publish();
+  base::fault_point("setup.kernel-built");
+  // Lost to another process that made the same: theirs is as good, if it is whole.
+  if (!staging.publish() && !is_complete(directory)) staging.publish_replacing();
   return read_kernel(directory);
-}
-
-bool is_complete(const std::string& directory) {
-  return base::path_exists(directory + "/" + kDescription);
 }
 
 Source source_from_tree(const std::string& tree) {

@@ -16,12 +16,21 @@ constexpr char kFileInPackage[] = "/usr/share/containers/seccomp.json";
 constexpr char kName[] = "seccomp.json";
 constexpr std::size_t kMaxBytes = 1 << 20;
 
+bool is_profile(const std::string& text) {
+  try {
+    return base::parse_json(text, kMaxBytes).is_object();
+  } catch (const base::Error&) {
+    return false;
+  }
+}
+
 }  // namespace
 
 void ensure_seccomp_profile(const storage::DataDirectory& data, PackageArchive& packages,
                             bool force, const ProgressCallback& progress,
                             const base::Cancellation* cancellation) {
-  if (!force && base::path_exists(data.rootfs() + "/" + kName)) return;
+  const auto known = base::try_read_file(data.rootfs() + "/" + kName, kMaxBytes);
+  if (!force && known && is_profile(*known)) return;
   base::with_context("installing the seccomp profile", [&] {
     report(progress, "fetching the seccomp profile");
     const std::vector<PackageFile> files = packages.fetch({kPackage});
@@ -29,9 +38,7 @@ void ensure_seccomp_profile(const storage::DataDirectory& data, PackageArchive& 
     unpack_package(files.front().path, tree.path(), cancellation);
     const std::string text = base::read_file(tree.path() + kFileInPackage, kMaxBytes);
     // A profile that cannot be read is better found now than at the first run.
-    if (!base::parse_json(text, kMaxBytes).is_object()) {
-      throw base::Error("the profile is not a JSON object");
-    }
+    if (!is_profile(text)) throw base::Error("the profile is not a JSON object");
     base::replace_file(data.rootfs() + "/" + kName, text, 0644, true);
   });
 }

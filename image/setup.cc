@@ -3,7 +3,9 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "image/seccomp_profile.h"
 #include "storage/shared_assets.h"
@@ -25,6 +27,7 @@ Kernel install_distribution_kernel(const storage::DataDirectory& data, PackageAr
     report(options.progress, "unpacking the kernel");
     storage::StagingDirectory tree(data.cache(), "kernel");
     unpack_package(files.front().path, tree.path(), options.cancellation);
+    base::fault_point("setup.kernel-unpacked");
     const std::string prefix = "linux-image-";
     return install_kernel_tree(data, tree.path(), host_distribution().id,
                                name.substr(prefix.size()) + "_" + files.front().version);
@@ -34,11 +37,16 @@ Kernel install_distribution_kernel(const storage::DataDirectory& data, PackageAr
 Kernel setup_kernel(const storage::DataDirectory& data, PackageArchive& packages,
                     const SetupOptions& options) {
   if (options.kernel_file.empty() && !options.force && base::path_exists(data.default_kernel())) {
-    return load_kernel(data);
+    try {
+      return load_kernel(data);
+    } catch (const base::Error& error) {
+      base::log_warn(base::cat(error.what(), ": it is made again"));
+    }
   }
   Kernel kernel = options.kernel_file.empty()
                       ? install_distribution_kernel(data, packages, options)
                       : import_kernel(data, options.kernel_file, options.cancellation);
+  base::fault_point("setup.kernel");
   set_default_kernel(data, kernel);
   return kernel;
 }
@@ -49,6 +57,7 @@ SetupResult run_setup(const storage::DataDirectory& data, const SetupOptions& op
   SetupResult result;
   report(options.progress, "preparing the data directory");
   result.kind = storage::prepare_data_directory(data, {options.loop_file_bytes});
+  base::fault_point("setup.data");
   const base::FileLock held = base::FileLock::acquire(data.cache() + "/setup.lock");
   PackageArchive packages(data.cache(), options.progress, options.cancellation);
   result.kernel = setup_kernel(data, packages, options);
@@ -56,6 +65,7 @@ SetupResult run_setup(const storage::DataDirectory& data, const SetupOptions& op
       data, packages,
       {options.base_packages, options.force, options.progress, options.cancellation});
   ensure_seccomp_profile(data, packages, options.force, options.progress, options.cancellation);
+  base::fault_point("setup.profile");
   if (::geteuid() == 0) storage::share_assets(data);
   report(options.progress, "making the initramfs");
   result.initramfs = ensure_initramfs(

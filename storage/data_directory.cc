@@ -7,9 +7,11 @@
 #include <cerrno>
 #include <cstdlib>
 #include <optional>
+#include <string_view>
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/mount.h"
@@ -39,6 +41,8 @@ std::optional<DataDirectoryKind> read_marker(const DataDirectory& data) {
   if (!text) return std::nullopt;
   for (const auto& [kind, name] : kKindNames) {
     if (*text == name) return kind;
+    // Torn: as if it had never been written.
+    if (std::string_view(name).starts_with(*text)) return std::nullopt;
   }
   throw base::Error(base::cat("opening data directory ", base::quoted(data.root()),
                               ": it was made by a newer fcvm"));
@@ -139,6 +143,7 @@ DataDirectoryKind prepare_loop(const DataDirectory& data, const PrepareOptions& 
     throw error;
   }
   make_loop_file(data.backing_file(), options.loop_file_bytes);
+  base::fault_point("setup.loop-file");
   try {
     mount_loop_file(data.backing_file(), data.root());
   } catch (const base::Error& error) {
@@ -147,6 +152,7 @@ DataDirectoryKind prepare_loop(const DataDirectory& data, const PrepareOptions& 
     return prepare_plain(data,
                          base::cat(" and a loop file cannot be mounted (", error.what(), ")"));
   }
+  base::fault_point("setup.mounted");
   write_marker(data, DataDirectoryKind::kLoopFile);
   return DataDirectoryKind::kLoopFile;
 }
@@ -157,6 +163,7 @@ DataDirectoryKind prepare_kind(const DataDirectory& data, const PrepareOptions& 
   if (uses_loop_file(data) && !is_mount_point(data.root())) {
     mount_loop_file(data.backing_file(), data.root());
     if (const auto kind = read_marker(data)) return *kind;
+    base::fault_point("setup.mounted");
     write_marker(data, DataDirectoryKind::kLoopFile);
     return DataDirectoryKind::kLoopFile;
   }
