@@ -42,8 +42,8 @@ check: build ## unit and component tests only, no VM
 bench: assets ## ratios of speed and memory, on a quiet machine
 	@ctest --test-dir $(BUILD) -L '^perf$$' --verbose --no-tests=error
 
-soak: assets ## many VMs, one after another and at once
-	@ctest --preset $(PRESET) -R '^e2e\.(Soak|Concurrency)$$' --verbose
+soak: assets ## many VMs, at once too; with PRESET=ci also every process killed at every point
+	@ctest --test-dir $(BUILD) -R '^e2e\.(Soak|Concurrency|KillMatrix)$$' --verbose --no-tests=error
 
 fuzz: ## every fuzz target for FUZZ_SECONDS=60
 	@scripts/install-packages.sh fuzz

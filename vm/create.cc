@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "base/rollback.h"
@@ -199,6 +200,8 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   // Should this fail, the next command finds a half-made VM without its creator and removes it.
   rollback.push([&] { store_.destroy(store_.records().lock_record(record.id), record); });
 
+  base::fault_point("create.record");
+
   GuestFacts facts;
   facts.vm_id = record.id;
   facts.vm_name = record.name;
@@ -225,11 +228,14 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   }
 
   base::make_directories(paths.disks, 0700);
+  base::fault_point("create.folder");
   storage::reflink_or_copy(base_rootfs.path, paths.root_disk);
+  base::fault_point("create.disk");
   plan.disks.push_back({"root", paths.root_disk, false});
   plan.disks.push_back({"image", image.disk_path, true});
   base::write_file(paths.exec_base, exec_base);
   base::write_file(paths.launch_plan, to_json(plan));
+  base::fault_point("create.plan");
   store_.update(store_.records().lock_record(record.id), record);
   rollback.commit();
   return record;

@@ -12,6 +12,7 @@
 
 #include "base/cancellation.h"
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
 #include "base/process.h"
 #include "vm/bundle.h"
@@ -93,6 +94,7 @@ base::Fd VmManager::start(const VmRecord& record, std::int64_t command_start_ns)
   base::ChildProcess monitor = base::ChildProcess::spawn(spawn);
   // It lives on after this command; init reaps it.
   monitor.release();
+  base::fault_point("start.monitor");
   return std::move(pair.first);
 }
 
@@ -148,6 +150,7 @@ EndResult VmManager::stop(const VmRecord& record, std::optional<int> timeout_s,
     reconcile(store_);
     return end_of(record);
   }
+  base::fault_point("stop.connected");
   MonitorRequest request;
   request.op = MonitorRequest::Op::kStop;
   request.timeout_s = timeout_s;
@@ -246,6 +249,7 @@ bool VmManager::remove_damaged(std::string_view name) const {
 }
 
 std::string VmManager::exec_process(const VmRecord& record, const ExecOptions& options) const {
+  base::fault_point("exec.connected");
   const std::string base_text = base::read_file(store_.paths(record.id).exec_base);
   return make_exec_process(base_text, options);
 }

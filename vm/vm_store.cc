@@ -9,6 +9,7 @@
 #include <csignal>
 #include <utility>
 
+#include "base/fault_point.h"
 #include "base/fd.h"
 #include "base/files.h"
 #include "base/log.h"
@@ -95,8 +96,11 @@ void VmStore::destroy(state::RecordLock lock, VmRecord record) const {
     base::log_warn(base::cat("marking VM ", base::quoted(record.name), ": ", error.what()));
   }
   const VmPaths at = paths(record.id);
+  base::fault_point("destroy.marked");
   base::remove_tree(at.run);
+  base::fault_point("destroy.run");
   base::remove_tree(at.disks);
+  base::fault_point("destroy.disks");
   records_.remove(std::move(lock));
 }
 

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/utf8.h"
@@ -78,6 +79,7 @@ void Monitor::take_record(milliseconds lock_timeout) {
     throw base::Error(
         base::cat("VM ", base::quoted(record_.name), " is ", to_string(record_.status)));
   }
+  base::fault_point("monitor.locked");
   record_.status = VmStatus::kStarting;
   record_.monitor = base::identify_process(::getpid()).value();
   record_.exit_code.reset();
@@ -100,9 +102,11 @@ void Monitor::begin(milliseconds lock_timeout) {
     });
   }
   try {
+    base::fault_point("monitor.save");
     store_.update(*record_lock_, record_);
     log_->open();
     listen();
+    base::fault_point("monitor.listening");
     launch();
   } catch (const std::exception& error) {
     container_ended(125, error.what());
@@ -144,10 +148,12 @@ void Monitor::launch() {
   }
   milestone("vmm");
   guest_milestones_.emplace(since_command_us());
+  base::fault_point("monitor.vmm");
 
   Guest::Handler handler;
   handler.on_ready = [this] {
     milestone("agent");
+    base::fault_point("monitor.agent");
     expect_within(kGuestStepDeadline, "the guest did not finish its start");
     plan_.boot.wall_clock_ns = wall_clock_ns();
     plan_.boot.entropy = random_bytes(64);
@@ -177,6 +183,7 @@ std::int64_t Monitor::since_command_us() const {
 void Monitor::save() {
   // A record that cannot be written (disk full) must not take a running container down.
   try {
+    base::fault_point("monitor.save");
     store_.update(*record_lock_, record_);
   } catch (const base::Error& error) {
     base::log_error(base::cat("writing the record: ", error.what()));
@@ -194,6 +201,7 @@ void Monitor::on_boot_event(const wire::BootEvent& event) {
     case wire::BootEvent::Kind::kReady:
       if (options_.command_start_ns != 0) guest_milestones_->write(record_.timings_us);
       milestone("guest");
+      base::fault_point("monitor.guest");
       step_deadline_.reset();
       agent_ready_ = true;
       start_container();
@@ -240,6 +248,7 @@ void Monitor::start_container() {
   };
   container_->set_handler(std::move(handler));
   milestone("container_asked");
+  base::fault_point("monitor.asked");
   expect_within(kGuestStepDeadline, "the guest did not start the container");
 }
 
@@ -261,6 +270,7 @@ void Monitor::on_container_event(std::string_view message) {
       record_.status = VmStatus::kRunning;
       record_.started_ns = wall_clock_ns();
       save();
+      base::fault_point("monitor.started");
       if (plan_.balloon_mib != 0) {
         machine_->set_balloon_target(plan_.balloon_mib, kControlDeadline,
                                      [](const base::Result<void>& result) {
@@ -293,6 +303,7 @@ void Monitor::container_ended(int exit_code, const std::string& error) {
   if (!error.empty() && fail_code_ == 0) fail_code_ = exit_code;
   record_.status = VmStatus::kStopping;
   save();
+  base::fault_point("monitor.ended");
   stop_timer_.reset();
   step_deadline_.reset();
   if (!container_asked_ || fail_code_ != 0) io_->end_output();
@@ -347,6 +358,7 @@ void Monitor::stop(const MonitorRequest& request) {
     container_ended(128 + SIGKILL, "");
     return;
   }
+  base::fault_point("monitor.stop");
   // An attached client that does not read must not keep the container from ending.
   io_->release();
   const auto kill_container = [this] {
@@ -381,6 +393,7 @@ void Monitor::request_stop() {
 
 void Monitor::shut_down() {
   if (!machine_ || std::exchange(shutting_down_, true)) return;
+  base::fault_point("monitor.shutdown");
   const bool paused = machine_->state() == hypervisor::MachineState::kPaused;
   if (!keeps_data_ || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_ || paused) {
     machine_->kill();
@@ -399,6 +412,7 @@ void Monitor::shut_down() {
 
 void Monitor::on_machine_exit(const hypervisor::MachineExit& exit) {
   milestone("vmm_gone");
+  base::fault_point("monitor.vmm-gone");
   link_timer_.reset();
   step_deadline_.reset();
   if (!container_over_) {
@@ -438,6 +452,7 @@ void Monitor::finish() {
   } catch (const std::exception& error) {
     base::log_error(base::cat("cleaning up: ", error.what()));
   }
+  base::fault_point("monitor.finished");
   record_lock_.reset();
   milestone("finished");
   for (auto& client : attached_) send_end(client);

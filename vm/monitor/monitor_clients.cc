@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/fault_point.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "vm/monitor/monitor.h"
@@ -156,6 +157,7 @@ void Monitor::exec(ClientProcess process) {
     client.control->set_handler(std::move(handler));
     return;
   }
+  base::fault_point("monitor.exec");
   GuestProcess guest = guest_->open_process(process.start);
   execs_.emplace_back();
   const auto at = std::prev(execs_.end());
