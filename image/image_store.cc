@@ -81,6 +81,16 @@ std::optional<ImageDisk> try_open(const storage::DataDirectory& data, const std:
   return disk;
 }
 
+// The same, but a disk that a crash or somebody has damaged counts as none and is made again.
+std::optional<ImageDisk> open_if_whole(const storage::DataDirectory& data, const std::string& hex) {
+  try {
+    return try_open(data, hex);
+  } catch (const base::Error& error) {
+    base::log_warn(base::cat(error.what(), ": it is made again"));
+    return std::nullopt;
+  }
+}
+
 void check_platform(const ParsedImageConfig& config) {
   if (!config.os.empty() && config.os != "linux") {
     throw base::Error(base::cat("it is for ", base::quoted(config.os), ", not for Linux"));
@@ -329,14 +339,14 @@ ImageDisk ImageStore::ensure(const Reference& reference, const EnsureOptions& op
     };
     if (!memory.empty()) {
       if (const auto hex = base::try_read_file(memory, 128); hex && is_hex_digest(*hex)) {
-        if (auto disk = try_open(data_, *hex)) return answer(std::move(*disk));
+        if (auto disk = open_if_whole(data_, *hex)) return answer(std::move(*disk));
       }
     }
     remove_stale_unpacked(data_);
     Builder builder(data_, reference, options);
     const std::string hex = builder.identify();
     const base::FileLock held = lock_image(data_, hex, options);
-    auto disk = try_open(data_, hex);
+    auto disk = open_if_whole(data_, hex);
     if (!disk) {
       builder.build(hex);
       disk = try_open(data_, hex);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <csignal>
 #include <filesystem>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -206,6 +207,37 @@ TEST(InterruptedImageTest, FullDiskAnywhereIsNamedAndNothingIsLeft) {
     expect_full_disk(run(std::move(command)));
     EXPECT_EQ(before.diff(), "");
   }
+}
+
+TEST(InterruptedImageTest, DamagedDiskIsMadeAgain) {
+  const TempDir dir;
+  const ImageDisksRestored restore;
+  std::set<std::string> before;
+  for (const auto& entry : fs::directory_iterator(data_dir() / "images")) {
+    before.insert(entry.path().string());
+  }
+  const std::string image = make_test_image(dir.path(), unique_name("torn"));
+  const std::vector<std::string> args = run_args({"--rm"}, {"/bin/busybox", "echo", "ran"}, image);
+  ASSERT_EQ(fcvm(args).out, "ran\n");
+  fs::path folder;
+  for (const auto& entry : fs::directory_iterator(data_dir() / "images")) {
+    if (!before.contains(entry.path().string())) folder = entry.path();
+  }
+  ASSERT_TRUE(fs::exists(folder / "meta.json"));
+  const std::string meta = read_file(folder / "meta.json");
+  const LeakCheck leaks;
+  for (const std::size_t cut : {meta.size() - 2, meta.size() / 2, std::size_t{0}}) {
+    SCOPED_TRACE(cut);
+    fs::resize_file(folder / "meta.json", cut);
+    const Outcome next = fcvm(args);
+    EXPECT_EQ(next.status, 0) << next;
+    EXPECT_EQ(next.out, "ran\n");
+    EXPECT_THAT(next.err, HasSubstr("it is made again"));
+    EXPECT_EQ(read_file(folder / "meta.json"), meta);
+  }
+  fs::remove(folder / "disk.ext4");
+  EXPECT_EQ(fcvm(args).out, "ran\n");
+  EXPECT_EQ(leaks.diff(), "");
 }
 
 class InterruptedCreateTest : public testing::TestWithParam<const char*> {};
