@@ -18,6 +18,7 @@
 #include "base/process.h"
 #include "image/detail/json_fields.h"
 #include "image/ext4.h"
+#include "image/guest_podman.h"
 #include "storage/reflink.h"
 #include "storage/shared_assets.h"
 #include "storage/staging.h"
@@ -29,9 +30,9 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 // Changes whenever the same packages would make another tree.
-constexpr char kFormat[] = "rootfs 2";
-// The engine, and the init of `run --init`.
-constexpr std::array kPackages{"catatonit", "crun"};
+constexpr char kFormat[] = "rootfs 3";
+// The engines, and the init of `run --init`.
+constexpr std::array kPackages{"catatonit", "conmon", "crun", "podman"};
 constexpr std::uint64_t kJournalMib = 16;
 constexpr std::uint64_t kMinimumBytes = 64ULL << 20;
 // One for 64 KiB: a container's files are on the image disk, what it writes is few files.
@@ -94,25 +95,35 @@ void merge_usr(const fs::path& tree) {
   }
 }
 
+// What no program of the base reads.
 void strip(const fs::path& tree) {
   for (const char* name :
        {"usr/share/doc", "usr/share/man", "usr/share/info", "usr/share/locale", "usr/share/lintian",
-        "usr/share/bug", "usr/share/gcc", "usr/share/gdb", "usr/lib/locale", "var/lib/dpkg"}) {
+        "usr/share/bug", "usr/share/gcc", "usr/share/gdb", "usr/share/bash-completion",
+        "usr/share/fish", "usr/share/zsh", "usr/lib/locale", "usr/lib/systemd",
+        "usr/lib/tmpfiles.d", "var/lib/dpkg",
+        // For ordinary users only, and the guest has none.
+        "usr/lib/podman/rootlessport"}) {
     fs::remove_all(tree / name);
   }
-  // Character set converters and audit hooks of libc, by its multiarch folder.
+  // Of libraries, by their multiarch folder: character set converters, audit hooks, what is for
+  // compilers and for desktops.
   if (!fs::is_directory(tree / "usr/lib")) return;
   for (const auto& entry : fs::directory_iterator(tree / "usr/lib")) {
     if (!entry.is_directory() || entry.is_symlink()) continue;
-    for (const char* name : {"gconv", "audit"}) fs::remove_all(entry.path() / name);
+    for (const char* name : {"gconv", "audit", "glib-2.0", "libcrun.a"}) {
+      fs::remove_all(entry.path() / name);
+    }
   }
 }
 
 void add_skeleton(const fs::path& tree) {
-  for (const char* name : {"dev", "proc", "sys", "run", "mnt", "tmp", "root", "etc", "var"}) {
+  for (const char* name : {"dev", "proc", "sys", "run", "mnt", "tmp", "root", "etc", "var/tmp"}) {
     fs::create_directories(tree / name);
   }
-  fs::permissions(tree / "tmp", static_cast<fs::perms>(01777));
+  for (const char* name : {"tmp", "var/tmp"}) {
+    fs::permissions(tree / name, static_cast<fs::perms>(01777));
+  }
   fs::permissions(tree / "root", static_cast<fs::perms>(0700));
   const auto write = [&](const char* name, const char* text) {
     base::write_file(tree / "etc" / name, text, 0644);
@@ -127,6 +138,14 @@ void add_skeleton(const fs::path& tree) {
   for (const char* name : {"upper", "work"}) {
     fs::create_directories(tree / "var/lib/fcvm/container" / name);
   }
+}
+
+std::vector<std::string> sorted_union(std::vector<std::string> first,
+                                      const std::vector<std::string>& second) {
+  first.insert(first.end(), second.begin(), second.end());
+  std::sort(first.begin(), first.end());
+  first.erase(std::unique(first.begin(), first.end()), first.end());
+  return first;
 }
 
 std::string key_of(const std::vector<PackageFile>& packages) {
@@ -161,6 +180,7 @@ void build(const storage::DataDirectory& data, const std::string& key,
   const std::string root = tree / "root";
   strip(root);
   add_skeleton(root);
+  configure_guest_podman(root);
   report(options.progress, "making the base root file system");
   base::fault_point("setup.base-unpacked");
   storage::StagingFile staging(data.rootfs(), file_of(key), 0644);
@@ -195,16 +215,19 @@ void run_tool(std::vector<std::string> argv, int highest_good_status) {
 BaseRootfs ensure_base_rootfs(const storage::DataDirectory& data, PackageArchive& packages,
                               const BaseRootfsOptions& options) {
   return base::with_context("making the base root file system", [&] {
-    std::vector<std::string> requested = options.extra_packages;
-    requested.insert(requested.end(), kPackages.begin(), kPackages.end());
-    std::sort(requested.begin(), requested.end());
-    requested.erase(std::unique(requested.begin(), requested.end()), requested.end());
+    const std::vector<std::string> own(kPackages.begin(), kPackages.end());
+    const std::vector<std::string> requested = sorted_union(options.extra_packages, own);
     if (const auto known = read_description(data);
         known && !options.force && known->requested == requested) {
       return BaseRootfs{data.rootfs() + "/" + file_of(known->key), known->key};
     }
     report(options.progress, "resolving packages");
-    const std::vector<PackageFile> files = packages.fetch(packages.closure(requested));
+    std::vector<std::string> names =
+        packages.closure(own, {kNotInGuest.begin(), kNotInGuest.end()});
+    if (!options.extra_packages.empty()) {
+      names = sorted_union(std::move(names), packages.closure(options.extra_packages));
+    }
+    const std::vector<PackageFile> files = packages.fetch(names);
     const std::string key = key_of(files);
     const std::string path = data.rootfs() + "/" + file_of(key);
     if (!base::path_exists(path)) build(data, key, files, options);

@@ -1,5 +1,5 @@
-// The base root file system: what a VM's own disk starts as. It holds crun and the libraries crun
-// needs; the container's files come from the image disk.
+// The base root file system: what a VM's own disk starts as. It holds the engines (podman, crun) and
+// the libraries they need; the container's files come from the image disk.
 #pragma once
 
 #include <cstdint>

@@ -103,7 +103,8 @@ std::map<std::string, std::vector<Group>> parse_depends(const std::string& outpu
 }  // namespace
 
 std::vector<std::string> resolve_closure(const std::string& apt_cache_output,
-                                         const std::vector<std::string>& names) {
+                                         const std::vector<std::string>& names,
+                                         const std::vector<std::string>& without) {
   const auto graph = parse_depends(apt_cache_output);
   std::set<std::string> found;
   std::deque<std::string> open(names.begin(), names.end());
@@ -126,7 +127,12 @@ std::vector<std::string> resolve_closure(const std::string& apt_cache_output,
       throw base::Error(base::cat("there is no package ", base::quoted(name)));
     }
     if (!found.insert(name).second) continue;
-    for (const Group& group : package->second) open.push_back(choose(group));
+    for (const Group& group : package->second) {
+      std::string chosen = choose(group);
+      if (std::find(without.begin(), without.end(), chosen) == without.end()) {
+        open.push_back(std::move(chosen));
+      }
+    }
   }
   return {found.begin(), found.end()};
 }
@@ -212,7 +218,7 @@ std::string PackageArchive::apt(const std::vector<std::string>& command,
     return apt_once(command, working_directory, tick);
   } catch (base::Error& error) {
     if (error.errnum() == ENOENT) {
-      error.set_hint("fcvm takes its kernel and crun from Debian packages: install apt and dpkg");
+      error.set_hint("fcvm takes its kernel and podman from Debian packages: install apt and dpkg");
       throw;
     }
     if (private_lists_) throw;
@@ -228,14 +234,15 @@ std::string PackageArchive::apt(const std::vector<std::string>& command,
   }
 }
 
-std::vector<std::string> PackageArchive::closure(const std::vector<std::string>& names) {
+std::vector<std::string> PackageArchive::closure(const std::vector<std::string>& names,
+                                                 const std::vector<std::string>& without) {
   check_names(names);
   std::vector<std::string> command{"apt-cache",       "depends",       "--recurse",
                                    "--no-recommends", "--no-suggests", "--no-conflicts",
                                    "--no-breaks",     "--no-replaces", "--no-enhances"};
   command.insert(command.end(), names.begin(), names.end());
   return base::with_context("resolving packages",
-                            [&] { return resolve_closure(apt(command), names); });
+                            [&] { return resolve_closure(apt(command), names, without); });
 }
 
 std::string PackageArchive::kernel_package(const std::string& name) {

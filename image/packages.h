@@ -33,8 +33,9 @@ class PackageArchive {
                  const base::Cancellation* cancellation = nullptr);
 
   // `names` and everything they depend on (Depends and Pre-Depends; the first of alternatives that
-  // exists), sorted.
-  std::vector<std::string> closure(const std::vector<std::string>& names);
+  // exists), sorted. Dependencies in `without` are left out, and what only they would bring.
+  std::vector<std::string> closure(const std::vector<std::string>& names,
+                                   const std::vector<std::string>& without = {});
 
   // The package that holds the kernel itself, from the name of one or of a meta package
   // ("linux-image-cloud-amd64").
@@ -61,7 +62,8 @@ class PackageArchive {
 
 // The dependency rule of closure(), on what `apt-cache depends --recurse` prints.
 std::vector<std::string> resolve_closure(const std::string& apt_cache_output,
-                                         const std::vector<std::string>& names);
+                                         const std::vector<std::string>& names,
+                                         const std::vector<std::string>& without = {});
 
 // One line of `apt-get download --print-uris`; empty when it is another kind of line.
 struct PackageUri {

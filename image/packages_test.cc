@@ -34,6 +34,11 @@ TEST(PackagesTest, ClosureTakesTheFirstAlternativeThereIs) {
             (std::vector<std::string>{"base", "crun", "libc6", "libgcc", "provider", "second"}));
 }
 
+TEST(PackagesTest, ClosureLeavesOutWhatIsNotWanted) {
+  EXPECT_EQ(resolve_closure(kDepends, {"crun"}, {"libc6", "provider"}),
+            (std::vector<std::string>{"base", "crun", "second"}));
+}
+
 TEST(PackagesTest, ClosureSaysWhatIsMissing) {
   EXPECT_THROW(resolve_closure("a\n  Depends: b\n", {"a"}), base::Error);
   EXPECT_THROW(resolve_closure("", {"a"}), base::Error);

@@ -19,7 +19,7 @@ namespace image {
 struct SetupOptions {
   std::uint64_t loop_file_bytes = 60ULL << 30;  // when a loop file has to be made
   std::string kernel_file;                      // empty: the distribution's cloud kernel
-  std::vector<std::string> base_packages;       // beyond crun
+  std::vector<std::string> base_packages;       // beyond the engines
   bool force = false;                           // look for newer packages and build again
   std::string agent_path;                       // empty: the one that belongs to this program
   ProgressCallback progress;
