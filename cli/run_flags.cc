@@ -106,12 +106,8 @@ void RunFlags::declare_machine(Options& options) {
                 [this](const std::string& text) { run_.cpuset_cpus = parse_host_cpus(text); });
   options.value("rootfs-size", "SIZE", "Of the VM's own disk; default 10g",
                 [this](const std::string& text) { run_.rootfs_bytes = vm::parse_size(text); });
-  options.value("engine", "ENGINE", "crun, the only one of this version",
-                [](const std::string& text) {
-                  if (vm::parse_engine(text) != vm::Engine::kCrun) {
-                    throw not_in_this_version(base::cat("engine ", text), "use --engine crun");
-                  }
-                });
+  options.value("engine", "ENGINE", "What runs the container: podman, or crun; default crun",
+                [this](const std::string& text) { run_.engine = vm::parse_engine(text); });
   options.value("hypervisor", "NAME", "auto or qemu; default auto",
                 [this](const std::string& text) {
                   run_.hypervisor = vm::parse_hypervisor(text);
@@ -211,7 +207,6 @@ vm::RunOptions RunFlags::finish(const std::vector<std::string>& arguments,
   if (arguments.empty()) throw base::Error("an IMAGE has to be named");
   run_.image = arguments.front();
   run_.command.assign(arguments.begin() + 1, arguments.end());
-  run_.engine = vm::Engine::kCrun;
   run_.network = vm::NetworkMode::kNone;
   run_.snapshot_auto = false;
   run_.env = read_environment(env_files_, env_, host_environment);

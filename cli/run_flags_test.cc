@@ -145,7 +145,6 @@ TEST(RunFlagsTest, WhatThisVersionLacksIsRefusedByName) {
            {"--rootless-backend", "pasta"},
            {"--map", "/a:/b"},
            {"--map-uid", "0:0:1"},
-           {"--engine", "podman"},
            {"--hypervisor", "firecracker"},
            {"--snapshot", "auto"},
            {"--restart", "always"},

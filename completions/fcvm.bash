@@ -43,7 +43,7 @@ _fcvm_options() {
 _fcvm_values() {
   case $1 in
     --accel) echo 'auto kvm tcg' ;;
-    --engine) echo 'crun' ;;
+    --engine) echo 'podman crun' ;;
     --hypervisor) echo 'auto qemu' ;;
     --log-driver) echo 'k8s-file' ;;
     --log-format) echo 'text json' ;;

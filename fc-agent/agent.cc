@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "fc-agent/crun.h"
 #include "fc-agent/guest_setup.h"
+#include "fc-agent/podman.h"
 #include "fc-agent/power.h"
 #include "wire/mux_link.h"
 #include "wire/process.h"
@@ -31,7 +32,7 @@ constexpr milliseconds kReapTimeout{2000};
 Agent::Agent(base::EventLoop& loop, Reaper& reaper, const Modules& modules)
     : loop_(loop),
       modules_(modules),
-      processes_(ProcessContext{loop, reaper, {}, "/run/fcvm"}),
+      processes_(ProcessContext{loop, reaper, {}, {}, "/run/fcvm"}),
       control_(loop, processes_,
                [this](int signal, milliseconds timeout, std::function<void()> done) {
                  shut_down(signal, timeout, std::move(done));
@@ -89,8 +90,10 @@ void Agent::on_boot_stream(std::unique_ptr<wire::Stream> stream) {
     } catch (const base::Error& error) {
       return give_up("plan", error.what());
     }
-    container_ =
-        ContainerPlan{plan.container.id, plan.container.bundle, plan.container.root.target};
+    container_ = ContainerPlan{
+        plan.container.id, plan.container.bundle,
+        plan.container.podman.empty() ? plan.container.root.target : Podman().root_link,
+        plan.container.podman};
     boot_->give_plan(std::move(plan));
   };
   boot_stream_->set_handler(std::move(handler));

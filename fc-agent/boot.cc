@@ -12,6 +12,7 @@
 #include "fc-agent/disks.h"
 #include "fc-agent/guest_setup.h"
 #include "fc-agent/mounts.h"
+#include "fc-agent/podman.h"
 #include "fc-agent/root_edits.h"
 #include "fc-agent/uevents.h"
 
@@ -156,6 +157,7 @@ void Boot::apply(const wire::BootPlan& plan) {
       mount_overlay(plan.container.root);
       apply_root_edits(plan.container.root.target, plan.container.root_edits);
     }
+    if (!plan.container.podman.empty()) link_conmon(Podman());
     if (!plan.container.bundle.empty()) {
       base::make_directories(plan.container.bundle);
       base::write_file(plan.container.bundle + "/config.json", plan.container.config_json, 0600);

@@ -76,7 +76,7 @@ class ContainerProcessTest : public ::testing::Test {
     start.rows = tty ? 33 : 0;
     start.columns = tty ? 111 : 0;
     auto client = std::make_unique<ProcessTestClient>(*host_, "main", start);
-    service_.set_ready({"c1", directory_ / "bundle", directory_ / "root"});
+    service_.set_ready({"c1", directory_ / "bundle", directory_ / "root", {}});
     return client;
   }
   std::unique_ptr<ProcessTestClient> start_container_shell(const std::string& script) {
@@ -115,8 +115,12 @@ class ContainerProcessTest : public ::testing::Test {
   tests::TempDir directory_;
   base::EventLoop loop_;
   Reaper reaper_{loop_};
-  ProcessService service_{ProcessContext{
-      loop_, reaper_, {fake_crun_program(), "/unused"}, directory_ / "run", milliseconds(3000)}};
+  ProcessService service_{ProcessContext{loop_,
+                                         reaper_,
+                                         {fake_crun_program(), "/unused"},
+                                         {},
+                                         directory_ / "run",
+                                         milliseconds(3000)}};
   ControlService control_;
   std::unique_ptr<wire::Link> host_;
   std::unique_ptr<wire::Link> guest_;

@@ -15,11 +15,13 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "fc-agent/agent.h"
+#include "fc-agent/conmon.h"
 #include "fc-agent/console.h"
 #include "fc-agent/guest_setup.h"
 #include "fc-agent/link_port.h"
 #include "fc-agent/modules.h"
 #include "fc-agent/mounts.h"
+#include "fc-agent/podman.h"
 #include "fc-agent/power.h"
 #include "fc-agent/reaper.h"
 #include "fc-agent/uevents.h"
@@ -99,6 +101,10 @@ void run_guest(std::int64_t started_us) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const std::string_view name = argc > 0 ? argv[0] : "";
+  if (name.substr(name.rfind('/') + 1) == fc_agent::kConmonName) {
+    return fc_agent::conmon_main({argv + 1, argv + argc}, fc_agent::Podman().conmon_socket);
+  }
   if (argc == 2 && std::string_view(argv[1]) == "--version") {
     const std::string line = base::cat("fc-agent ", base::kVersion, "\n");
     return ::write(STDOUT_FILENO, line.data(), line.size()) < 0 ? 1 : 0;

@@ -62,6 +62,24 @@ pid_t read_pid_file(const std::string& path) {
   return pid;
 }
 
+std::string new_stem(const std::string& run_directory) {
+  static unsigned counter = 0;
+  base::make_directories(run_directory, 0700);
+  return base::cat(run_directory, "/", counter++);
+}
+
+// For a program that starts a container.
+base::SpawnOptions runtime_options(std::vector<std::string> argv) {
+  base::SpawnOptions options;
+  options.argv = std::move(argv);
+  options.env = std::vector<std::string>{
+      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"};
+  options.working_directory = "/";
+  options.new_session = true;
+  options.before_exec = become_killable;
+  return options;
+}
+
 }  // namespace
 
 Process::Process(ProcessContext& context, wire::ProcessStart start, ProcessIo::Streams streams,
@@ -72,8 +90,9 @@ Process::Process(ProcessContext& context, wire::ProcessStart start, ProcessIo::S
       handler_(std::move(handler)) {}
 
 Process::~Process() {
-  if (pid_ != 0) context_.reaper.unwatch(pid_);
-  if (crun_pid_ != 0) context_.reaper.unwatch(crun_pid_);
+  for (const pid_t pid : {pid_, crun_pid_, podman_pid_}) {
+    if (pid != 0) context_.reaper.unwatch(pid);
+  }
   remove_files();
 }
 
@@ -81,6 +100,8 @@ void Process::start(const ContainerPlan& container) {
   try {
     if (start_.kind == wire::ProcessStart::Kind::kGuest) {
       start_in_guest();
+    } else if (start_.kind == wire::ProcessStart::Kind::kContainer && !container.podman.empty()) {
+      start_by_podman(container);
     } else {
       start_by_crun(container);
     }
@@ -129,53 +150,86 @@ void Process::start_in_guest() {
   io_.close_child_ends();
   io_.start_stdio();
   io_.start_stderr();
-  running(pid);
+  created(pid);
+  running();
+}
+
+void Process::listen_for_terminal(const std::string& stem) {
+  files_.console_socket = stem + ".console";
+  console_ = listen_for_console(files_.console_socket);
+  // Taken as soon as it comes, for the process may ask for its window size at once.
+  console_watch_ =
+      context_.loop.watch(console_.get(), EPOLLIN, [this](std::uint32_t) { on_console(); });
 }
 
 void Process::start_by_crun(const ContainerPlan& container) {
-  static unsigned counter = 0;
   const bool exec = start_.kind == wire::ProcessStart::Kind::kExec;
-  base::make_directories(context_.run_directory, 0700);
-  const std::string stem = base::cat(context_.run_directory, "/", counter++);
+  const std::string stem = new_stem(context_.run_directory);
+  runtime_id_ = container.id;
   files_.pid = stem + ".pid";
   files_.log = stem + ".log";
-  if (start_.tty) {
-    files_.console_socket = stem + ".console";
-    console_ = listen_for_console(files_.console_socket);
-    // Taken as soon as it comes, for the process may ask for its window size at once.
-    console_watch_ =
-        context_.loop.watch(console_.get(), EPOLLIN, [this](std::uint32_t) { on_console(); });
-  }
+  if (start_.tty) listen_for_terminal(stem);
 
-  base::SpawnOptions options;
+  std::vector<std::string> arguments;
   if (exec) {
     files_.process = stem + ".json";
     base::write_file(files_.process, with_terminal(with_user(start_.process_json, container.root),
                                                    false, start_.tty, start_.rows, start_.columns));
-    options.argv = crun_exec_arguments(context_.crun, files_, container.id);
+    arguments = crun_exec_arguments(context_.crun, files_, container.id);
   } else {
-    if (start_.tty) {
-      const std::string config = container.bundle + "/config.json";
-      base::write_file(
-          config, with_terminal(base::read_file(config), true, true, start_.rows, start_.columns));
-    }
-    options.argv = crun_run_arguments(context_.crun, files_, container.bundle, container.id);
+    set_terminal_in(container.bundle);
+    arguments = crun_run_arguments(context_.crun, files_, container.bundle, container.id);
   }
-  options.env = std::vector<std::string>{
-      "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"};
-  options.fds = io_.child_fds();
-  options.working_directory = std::string("/");
-  options.new_session = true;
-  options.before_exec = become_killable;
-
   hold_ = Reaper::Hold(context_.reaper);
+  spawn_crun(arguments);
+  limit_start();
+}
+
+void Process::start_by_podman(const ContainerPlan& container) {
+  const std::string stem = new_stem(context_.run_directory);
+  podman_output_ = stem + ".podman";
+  if (start_.tty) listen_for_terminal(stem);
+  conmon_.emplace(context_.loop, context_.podman.conmon_socket,
+                  [this](const ConmonRequest& request) { create_for_podman(request); });
+  const base::Fd output = base::open_file(podman_output_, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  base::SpawnOptions options = runtime_options(podman_command(context_.podman, container.podman));
+  options.fds = {{output.get(), STDERR_FILENO}};
+  hold_ = Reaper::Hold(context_.reaper);
+  podman_pid_ = base::ChildProcess::spawn(options).release();
+  context_.reaper.watch(podman_pid_, [this](base::ExitStatus status) { on_podman_ended(status); });
+  limit_start();
+}
+
+void Process::create_for_podman(const ConmonRequest& request) {
+  runtime_id_ = request.container_id;
+  bundle_ = request.bundle;
+  files_.pid = request.pid_file;
+  set_terminal_in(bundle_);
+  spawn_crun(create_arguments(request, files_.console_socket));
+}
+
+void Process::set_terminal_in(const std::string& bundle) const {
+  if (!start_.tty) return;
+  const std::string config = bundle + "/config.json";
+  base::write_file(config,
+                   with_terminal(base::read_file(config), true, true, start_.rows, start_.columns));
+}
+
+void Process::spawn_crun(const std::vector<std::string>& arguments) {
+  base::SpawnOptions options = runtime_options(arguments);
+  options.fds = io_.child_fds();
   crun_pid_ = base::ChildProcess::spawn(options).release();
   io_.close_child_ends();
   if (!start_.tty) io_.start_stdio();
   context_.reaper.watch(crun_pid_, [this](base::ExitStatus status) { on_crun_ended(status); });
-  crun_timer_ = context_.loop.after(context_.crun_timeout, [this] {
-    crun_timed_out_ = true;
-    ::kill(crun_pid_, SIGKILL);
+}
+
+void Process::limit_start() {
+  start_timer_ = context_.loop.after(context_.crun_timeout, [this] {
+    timed_out_ = true;
+    for (const pid_t pid : {crun_pid_, podman_pid_}) {
+      if (pid != 0) ::kill(pid, SIGKILL);
+    }
   });
 }
 
@@ -193,20 +247,9 @@ void Process::on_console() {
 
 void Process::on_crun_ended(base::ExitStatus status) {
   crun_pid_ = 0;
-  crun_timer_.reset();
   try {
-    if (crun_timed_out_) {
-      return fail(
-          125, base::cat("crun: it did not finish within ", context_.crun_timeout.count(), " ms"));
-    }
-    if (!status.success()) {
-      const auto log = base::try_read_file(files_.log, kMaxLogBytes);
-      const std::string fallback = status.signal != 0
-                                       ? base::cat("killed by signal ", status.signal)
-                                       : base::cat("exit status ", status.code);
-      const CrunFailure failure = classify_crun_failure(log.value_or(""), fallback);
-      return fail(failure.code, failure.message);
-    }
+    if (timed_out_) return fail(125, too_slow("crun"));
+    if (!status.success()) return on_crun_failed(status);
     const pid_t pid = read_pid_file(files_.pid);
     if (start_.tty) {
       if (console_watch_.active()) on_console();
@@ -214,30 +257,93 @@ void Process::on_crun_ended(base::ExitStatus status) {
       io_.start_stdio();
     }
     io_.start_stderr();
-    running(pid);
+    created(pid);
+    if (!conmon_) return running();
+    remember_podman_container(context_.podman, runtime_id_,
+                              base::read_file(bundle_ + "/config.json"));
+    conmon_->created(pid);
   } catch (const std::exception& error) {
+    // Podman then takes back what it has done, and tells why.
+    if (conmon_) return conmon_->refuse(error.what());
     fail(125, error.what());
   }
 }
 
-void Process::running(pid_t pid) {
-  pid_ = pid;
+void Process::on_crun_failed(base::ExitStatus status) {
+  const std::string fallback = status.signal != 0 ? base::cat("killed by signal ", status.signal)
+                                                  : base::cat("exit status ", status.code);
+  // Podman has named a log to crun, and reads in it what went wrong.
+  if (conmon_) return conmon_->refuse(base::cat("crun: ", fallback));
+  const auto log = base::try_read_file(files_.log, kMaxLogBytes);
+  const CrunFailure failure = classify_crun_failure(log.value_or(""), fallback);
+  fail(failure.code, failure.message);
+}
+
+void Process::on_podman_ended(base::ExitStatus status) {
+  podman_pid_ = 0;
+  conmon_.reset();
+  const std::string output =
+      base::try_read_file(podman_output_, kMaxLogBytes).value_or(std::string());
   remove_files();
-  context_.reaper.watch(pid, [this](base::ExitStatus status) {
-    pid_ = 0;
-    const std::weak_ptr<Process*> weak = self_;
-    io_.finish([weak, status] {
-      if (const auto self = weak.lock()) (*self)->handler_.on_exited(status);
-    });
-  });
+  if (running_) return;
+  if (status.success() && pid_ != 0) {
+    running();
+    if (early_end_) finish(*early_end_);
+    return;
+  }
+  if (pid_ != 0 && !early_end_) ::kill(pid_, SIGKILL);
+  pid_ = 0;
+  if (timed_out_) return fail(125, too_slow("podman"));
+  // Its own words for its own statuses; what it would pass on of a container cannot come here.
+  const bool own_code = status.code > 125 && status.code <= 127;
+  fail(own_code ? status.code : 125, podman_failure(output, "it did not start the container"));
+}
+
+void Process::created(pid_t pid) {
+  pid_ = pid;
+  context_.reaper.watch(pid, [this](base::ExitStatus status) { on_ended(status); });
   hold_.release();
+  if (handler_.on_created) handler_.on_created(pid);
+}
+
+void Process::running() {
+  running_ = true;
+  start_timer_.reset();
+  if (podman_pid_ == 0) remove_files();
   for (const int number : std::exchange(early_signals_, {})) signal(number);
-  handler_.on_started(pid);
+  handler_.on_started(pid_);
+}
+
+void Process::on_ended(base::ExitStatus status) {
+  if (!running_) {
+    // It is no more: nothing may be sent to it.
+    early_signals_.clear();
+    early_end_ = status;
+    // Podman kills what it has made and cannot start: its word is waited for. Other ends are the
+    // container's own doing, so it was started.
+    if (status.signal == SIGKILL) return;
+    running();
+  }
+  finish(status);
+}
+
+void Process::finish(base::ExitStatus status) {
+  pid_ = 0;
+  const std::weak_ptr<Process*> weak = self_;
+  io_.finish([weak, status] {
+    if (const auto self = weak.lock()) (*self)->handler_.on_exited(status);
+  });
+}
+
+std::string Process::too_slow(const char* program) const {
+  return base::cat(program, ": it did not finish within ", context_.crun_timeout.count(), " ms");
 }
 
 void Process::fail(int code, std::string message) {
+  start_timer_.reset();
   console_watch_.reset();
   console_.reset();
+  conmon_.reset();
   remove_files();
   hold_.release();
   const std::weak_ptr<Process*> weak = self_;
@@ -247,16 +353,19 @@ void Process::fail(int code, std::string message) {
 }
 
 void Process::remove_files() {
-  for (auto* path : {&files_.pid, &files_.log, &files_.process, &files_.console_socket}) {
+  // Podman's pid file is podman's.
+  if (!bundle_.empty()) files_.pid.clear();
+  for (auto* path :
+       {&files_.pid, &files_.log, &files_.process, &files_.console_socket, &podman_output_}) {
     if (!path->empty()) ::unlink(path->c_str());
     path->clear();
   }
 }
 
 void Process::signal(int number) {
-  if (pid_ != 0) {
-    ::kill(pid_, number);
-  } else if (crun_pid_ != 0 && early_signals_.size() < kMaxEarlySignals) {
+  if (running_) {
+    if (pid_ != 0) ::kill(pid_, number);
+  } else if (alive() && early_signals_.size() < kMaxEarlySignals) {
     early_signals_.push_back(number);
   }
 }

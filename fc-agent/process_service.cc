@@ -136,6 +136,9 @@ void ProcessService::launch(Group& group) {
   }
 
   Process::Handler handler;
+  handler.on_created = [this, &group](int) {
+    if (group.process.get() == container_) remember_container();
+  };
   handler.on_started = [this, &group](int pid) { started(group, pid); };
   handler.on_exited = [this, &group](base::ExitStatus status) { exited(group, status); };
   handler.on_failed = [this, &group, kind](int code, const std::string& message) {
@@ -163,7 +166,6 @@ void ProcessService::started(Group& group, int pid) {
   event.pid = pid;
   send(group, event);
   if (group.start->kind == Kind::kContainer) {
-    remember_container();
     if (const auto callback = std::exchange(container_started_, nullptr)) callback();
   } else if (group.start->detach) {
     // The reaper takes what nobody watches.
@@ -172,7 +174,8 @@ void ProcessService::started(Group& group, int pid) {
 }
 
 void ProcessService::remember_container() {
-  container_cgroup_ = cgroup_of(kCgroupRoot, container_->pid());
+  container_plan_->id = container_->runtime_id();
+  container_cgroup_ = cgroup_of(kCgroupRoot, container_->created_pid());
   oom_kills_at_start_ = cgroup_oom_kills(container_cgroup_);
 }
 

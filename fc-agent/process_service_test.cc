@@ -91,7 +91,7 @@ class ProcessServiceTest : public ::testing::Test {
   tests::TempDir directory_;
   base::EventLoop loop_;
   Reaper reaper_{loop_};
-  ProcessService service_{ProcessContext{loop_, reaper_, {}, directory_ / "run"}};
+  ProcessService service_{ProcessContext{loop_, reaper_, {}, {}, directory_ / "run"}};
   std::unique_ptr<wire::Link> host_;
   std::unique_ptr<wire::Link> guest_;
   int next_id_ = 0;
@@ -100,7 +100,7 @@ class ProcessServiceTest : public ::testing::Test {
 // Most tests want a guest that is up.
 class ReadyProcessServiceTest : public ProcessServiceTest {
  protected:
-  ReadyProcessServiceTest() { service_.set_ready({"c1", directory_ / "bundle", "/"}); }
+  ReadyProcessServiceTest() { service_.set_ready({"c1", directory_ / "bundle", "/", {}}); }
 };
 
 TEST_F(ReadyProcessServiceTest, StdoutStderrAndStatusArriveApart) {
@@ -398,7 +398,7 @@ TEST_F(ReadyProcessServiceTest, LinkThatVanishesLeavesProcessesToThemselves) {
 TEST_F(ProcessServiceTest, StartWaitsForTheGuestToBeReady) {
   const auto client = open(guest_shell("exit 5"));
   EXPECT_FALSE(wait([&] { return client->started() || client->done(); }, milliseconds(200)));
-  service_.set_ready({"c1", directory_ / "bundle", "/"});
+  service_.set_ready({"c1", directory_ / "bundle", "/", {}});
   ASSERT_TRUE(wait([&] { return client->done(); }));
   expect_exit(*client, 5);
 }
@@ -418,7 +418,7 @@ TEST_F(ProcessServiceTest, SignalSentBeforeTheStartIsDelivered) {
   command.signal = SIGTERM;
   client->send(command);
   EXPECT_FALSE(wait([&] { return client->done(); }, milliseconds(100)));
-  service_.set_ready({"c1", directory_ / "bundle", "/"});
+  service_.set_ready({"c1", directory_ / "bundle", "/", {}});
   ASSERT_TRUE(wait([&] { return client->done(); }));
   expect_exit(*client, 0, SIGTERM);
 }

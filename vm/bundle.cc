@@ -233,17 +233,21 @@ json linux_json(const RunOptions& options, const GuestFacts& facts) {
 
 // The filter both as rules and as a finished program (docs/adr/0007): crun takes the program, instead
 // of having libseccomp build it in the guest; a crun that does not know the annotation filters too.
-void add_seccomp(json& config, const GuestFacts& facts, const std::vector<std::string>& bounding) {
+// Returns the program.
+std::string add_seccomp(json& config, const GuestFacts& facts,
+                        const std::vector<std::string>& bounding) {
   if (facts.seccomp_profile.empty()) {
     Error error("the default seccomp profile is missing");
     error.set_hint("run 'fcvm setup'");
     throw error;
   }
   json seccomp = resolve_seccomp_profile(facts.seccomp_profile, facts.architecture, bounding);
-  config["annotations"]["run.oci.seccomp_bpf_data"] = base64_encode(
-      facts.seccomp_cache.empty() ? compile_seccomp_filter(seccomp)
-                                  : cached_seccomp_filter(seccomp, facts.seccomp_cache));
+  std::string program = base64_encode(facts.seccomp_cache.empty()
+                                          ? compile_seccomp_filter(seccomp)
+                                          : cached_seccomp_filter(seccomp, facts.seccomp_cache));
+  config["annotations"][std::string(kSeccompAnnotation)] = program;
   config["linux"]["seccomp"] = std::move(seccomp);
+  return program;
 }
 
 void add_root_edits(const RunOptions& options, const std::string& vm_id,
@@ -349,7 +353,7 @@ BundleFiles make_bundle(const image::ImageMeta& image, const RunOptions& options
   config["mounts"] = mounts_json(mounts);
   config["annotations"]["org.opencontainers.image.stopSignal"] = std::to_string(bundle.stop_signal);
   config["linux"] = linux_json(options, facts);
-  if (!options.privileged) add_seccomp(config, facts, parts.bounding);
+  if (!options.privileged) bundle.seccomp_filter = add_seccomp(config, facts, parts.bounding);
   // An image may hold bytes that are no UTF-8; crun's parser would refuse them.
   bundle.config_json = config.dump(-1, ' ', false, json::error_handler_t::replace);
 

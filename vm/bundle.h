@@ -47,6 +47,9 @@ struct GuestFacts {
   std::vector<DeviceNode> devices = common_devices();
 };
 
+// Hands crun a finished filter (docs/adr/0007).
+inline constexpr std::string_view kSeccompAnnotation = "run.oci.seccomp_bpf_data";
+
 struct BundleFiles {
   std::string config_json;
   std::vector<wire::PlanFile> files;  // named by config_json
@@ -56,6 +59,7 @@ struct BundleFiles {
   std::string hostname;
   std::vector<std::string> command;  // entrypoint and arguments, without --init
   int stop_signal = 15;
+  std::string seccomp_filter;  // compiled, as kSeccompAnnotation has it; empty: none
   // What `exec` needs to know later, for make_exec_process; kept beside the VM's record.
   std::string exec_base;
 };

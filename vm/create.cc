@@ -13,6 +13,7 @@
 #include "base/rollback.h"
 #include "hypervisor/hypervisor.h"
 #include "image/base_rootfs.h"
+#include "image/guest_podman.h"
 #include "image/initramfs.h"
 #include "image/kernel.h"
 #include "image/seccomp_profile.h"
@@ -21,13 +22,13 @@
 #include "vm/clock.h"
 #include "vm/guest_paths.h"
 #include "vm/launch_plan.h"
+#include "vm/podman_arguments.h"
 #include "vm/vm_manager.h"
 #include "wire/message_stream.h"
 
 namespace vm {
 namespace {
 
-constexpr char kImageMount[] = "/run/fcvm/image";
 // On the VM's own disk: what the container writes outlives a restart of the VM.
 constexpr char kContainerUpper[] = "/var/lib/fcvm/container/upper";
 constexpr char kContainerWork[] = "/var/lib/fcvm/container/work";
@@ -44,6 +45,10 @@ std::string random_hex(std::size_t digits) {
     text += kHex[static_cast<unsigned char>(c) & 15];
   }
   return text;
+}
+
+std::string engine_name(Engine engine) {
+  return engine == Engine::kPodman ? "podman" : "crun";
 }
 
 std::string hypervisor_name(HypervisorChoice choice) {
@@ -112,24 +117,30 @@ std::vector<std::string> check_disks(const std::vector<VolumeMapping>& disks) {
   return paths;
 }
 
-wire::BootPlan make_boot_plan(const VmRecord& record, const image::ImageMeta& meta,
-                              BundleFiles bundle) {
+// What the agent needs to run the container itself, by crun.
+void plan_for_crun(const image::ImageMeta& meta, BundleFiles& bundle, wire::PlanContainer& plan) {
+  plan.bundle = std::string(kGuestBundleDirectory);
+  for (const auto& layer : meta.layers) {
+    plan.root.lower.push_back(base::cat(image::kGuestImageStore, "/", layer));
+  }
+  plan.root.upper = kContainerUpper;
+  plan.root.work = kContainerWork;
+  plan.root.target = std::string(kGuestRootfs);
+  plan.root_edits = std::move(bundle.root_edits);
+}
+
+wire::BootPlan make_boot_plan(const VmRecord& record, BundleFiles bundle,
+                              wire::PlanContainer container) {
   wire::BootPlan plan;
   plan.host_name = bundle.hostname;
   plan.machine_id = random_hex(32);
-  plan.disks.push_back({"image", kImageMount, "ext4", true});
+  plan.disks.push_back({"image", image::kGuestImageStore, "ext4", true});
   plan.files = std::move(bundle.files);
   plan.sysctls = std::move(bundle.guest_sysctls);
+  plan.container = std::move(container);
   plan.container.id = record.id;
-  plan.container.bundle = std::string(kGuestBundleDirectory);
+  // With podman nobody runs it, but it tells `inspect` what the process gets.
   plan.container.config_json = std::move(bundle.config_json);
-  for (const auto& layer : meta.layers) {
-    plan.container.root.lower.push_back(base::cat(kImageMount, "/", layer));
-  }
-  plan.container.root.upper = kContainerUpper;
-  plan.container.root.work = kContainerWork;
-  plan.container.root.target = std::string(kGuestRootfs);
-  plan.container.root_edits = std::move(bundle.root_edits);
   return plan;
 }
 
@@ -148,6 +159,7 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   record.image_digest = image.digest;
   record.labels = image.meta.config.labels;
   for (const auto& [key, value] : options.labels) record.labels[key] = value;
+  record.engine = engine_name(options.engine);
   record.hypervisor = can.hypervisor;
   record.cpus = static_cast<unsigned>(options.cpus);
   record.mem_mib = options.memory_bytes >> 20;
@@ -214,7 +226,13 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   record.command = bundle.command;
   record.stop_signal = bundle.stop_signal;
   const std::string exec_base = bundle.exec_base;
-  plan.boot = make_boot_plan(record, image.meta, std::move(bundle));
+  wire::PlanContainer container;
+  if (options.engine == Engine::kPodman) {
+    container.podman = podman_arguments(image.meta, options, facts, bundle);
+  } else {
+    plan_for_crun(image.meta, bundle, container);
+  }
+  plan.boot = make_boot_plan(record, std::move(bundle), std::move(container));
 
   for (std::size_t i = 0; i < user_disks.size(); ++i) {
     const std::string serial = base::cat("disk", i);

@@ -67,6 +67,7 @@ std::string to_json(const VmRecord& record) {
       {"image_digest", record.image_digest},
       {"command", record.command},
       {"labels", record.labels},
+      {"engine", record.engine},
       {"hypervisor", record.hypervisor},
       {"accel", record.accel},
       {"network", record.network},
@@ -103,6 +104,7 @@ VmRecord parse_vm_record(std::string_view text) {
     json.at("image_digest").get_to(record.image_digest);
     json.at("command").get_to(record.command);
     json.at("labels").get_to(record.labels);
+    record.engine = json.value("engine", record.engine);  // older records have none: crun
     json.at("hypervisor").get_to(record.hypervisor);
     json.at("accel").get_to(record.accel);
     json.at("network").get_to(record.network);

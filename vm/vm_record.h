@@ -48,6 +48,7 @@ struct VmRecord {
   std::string image_digest;
   std::vector<std::string> command;  // entrypoint and arguments
   std::map<std::string, std::string> labels;
+  std::string engine = "crun";  // what runs the container in the guest
   std::string hypervisor;
   std::string accel;
   std::string network = "none";

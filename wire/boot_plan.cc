@@ -2,6 +2,8 @@
 
 #include <linux/virtio_blk.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/json.h"
 #include "wire/detail/json_fields.h"
@@ -144,9 +146,27 @@ std::map<std::string, std::string> parse_sysctls(const detail::JsonFields& field
   return sysctls;
 }
 
+// One text of base64, for arguments may be any bytes but NUL.
+std::string join_arguments(const std::vector<std::string>& arguments) {
+  std::string joined;
+  for (const auto& argument : arguments) joined += argument + '\0';
+  return joined;
+}
+
+std::vector<std::string> split_arguments(std::string_view joined) {
+  std::vector<std::string> arguments;
+  while (!joined.empty()) {
+    const auto end = std::min(joined.find('\0'), joined.size());
+    arguments.emplace_back(joined.substr(0, end));
+    joined.remove_prefix(std::min(end + 1, joined.size()));
+  }
+  return arguments;
+}
+
 PlanContainer parse_container(const detail::JsonFields& fields) {
   PlanContainer container;
   container.id = name_field(fields, "id", kMaxNameBytes, true);
+  container.podman = split_arguments(fields.base64("podman", kMaxContentBytes));
   container.bundle = fields.path("bundle", true);
   container.config_json = fields.text("config", kMaxContentBytes);
   container.root = parse_overlay(fields.object("root"));
@@ -211,6 +231,7 @@ std::string to_json(const BootPlan& plan) {
       {"sysctls", std::move(sysctls)},
       {"container",
        {{"id", plan.container.id},
+        {"podman", detail::encode_base64(join_arguments(plan.container.podman))},
         {"bundle", plan.container.bundle},
         {"config", plan.container.config_json},
         {"root", to_value(plan.container.root)},

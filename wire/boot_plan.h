@@ -50,10 +50,13 @@ struct PlanRootEdit {
   std::uint32_t gid = 0;
 };
 
+// Run by crun from a bundle with an overlay as its root, or by the guest's Podman, which makes both
+// itself: then `podman` is not empty, and nothing else but the id is used.
 struct PlanContainer {
   std::string id;
-  std::string bundle;       // folder in the guest that gets config.json
-  std::string config_json;  // OCI runtime configuration
+  std::vector<std::string> podman;  // arguments of podman(1) that make and start the container
+  std::string bundle;               // folder in the guest that gets config.json
+  std::string config_json;          // OCI runtime configuration
   PlanOverlay root;
   std::vector<PlanRootEdit> root_edits;
 };

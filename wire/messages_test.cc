@@ -34,6 +34,7 @@ BootPlan sample_plan() {
   plan.disks = {{"image", "/img", "ext4", true}};
   plan.files = {{"/etc/hosts", "127.0.0.1 localhost\n", 0644}, {"/etc/raw", all_bytes(), 0600}};
   plan.container = {"c1",
+                    {"run", "--env=A=" + all_bytes().substr(1), ""},
                     "/run/bundle",
                     R"({"ociVersion":"1.0.0"})",
                     {{"/img/l/2", "/img/l/1"}, "/upper", "/work", "/run/bundle/rootfs"},
@@ -120,6 +121,7 @@ TEST(BootPlanTest, SurvivesTheRoundTripWithBinaryContent) {
   EXPECT_EQ(back.files[1].content, all_bytes());
   EXPECT_EQ(back.files[1].mode, 0600U);
   EXPECT_EQ(back.container.id, "c1");
+  EXPECT_EQ(back.container.podman, plan.container.podman);
   EXPECT_EQ(back.container.bundle, "/run/bundle");
   EXPECT_EQ(back.container.config_json, plan.container.config_json);
   EXPECT_EQ(back.container.root.lower, plan.container.root.lower);

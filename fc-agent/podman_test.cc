@@ -1,0 +1,236 @@
+// A container made by podman, with stand-ins for podman and crun: what the agent does between them.
+#include "fc-agent/podman.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/files.h"
+#include "fc-agent/conmon.h"
+#include "fc-agent/fake_crun.h"
+#include "fc-agent/fake_podman.h"
+#include "fc-agent/process_service.h"
+#include "fc-agent/process_test_client.h"
+#include "tests/support/temp_dir.h"
+#include "wire/mux_link.h"
+
+namespace fc_agent {
+namespace {
+
+using std::chrono::milliseconds;
+using wire::ProcessEvent;
+using wire::ProcessStart;
+
+class PodmanContainerTest : public ::testing::Test {
+ protected:
+  PodmanContainerTest() {
+    ::signal(SIGPIPE, SIG_IGN);
+    // As PID 1 of a guest is, by being it.
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+    auto sockets = base::make_socket_pair(SOCK_STREAM);
+    wire::MuxOptions options;
+    options.side = wire::Side::kHost;
+    host_ = wire::make_mux_link(loop_, std::move(sockets.first), options);
+    host_->set_handler({});
+    options.side = wire::Side::kGuest;
+    guest_ = wire::make_mux_link(loop_, std::move(sockets.second), options);
+    wire::Link::Handler handler;
+    handler.on_stream = [this](std::unique_ptr<wire::Stream> stream, const std::string& service,
+                               const std::string& id) {
+      service_.accept(std::move(stream), service, id);
+    };
+    guest_->set_handler(std::move(handler));
+  }
+  ~PodmanContainerTest() override { ::prctl(PR_SET_CHILD_SUBREAPER, 0); }
+
+  bool wait(const std::function<bool()>& done) {
+    return loop_.run_until(done, milliseconds(20'000));
+  }
+
+  std::unique_ptr<ProcessTestClient> start(const std::string& behaviour,
+                                           const std::vector<std::string>& args, bool tty = false) {
+    const nlohmann::json config{{"process", nlohmann::json::parse(process_json(args, tty))},
+                                {"root", {{"path", "/the/root"}}}};
+    directory_.write("bundle/config.json", config.dump());
+    ProcessStart start;
+    start.kind = ProcessStart::Kind::kContainer;
+    start.tty = tty;
+    start.use_stdin = tty;
+    start.rows = tty ? 33 : 0;
+    start.columns = tty ? 111 : 0;
+    auto client = std::make_unique<ProcessTestClient>(*host_, "main", start);
+    service_.set_ready({"c1", "", "/", {"run", behaviour, directory_ / "bundle"}});
+    return client;
+  }
+  std::unique_ptr<ProcessTestClient> start_shell(const std::string& behaviour,
+                                                 const std::string& script) {
+    return start(behaviour, {"/bin/sh", "-c", script});
+  }
+
+  static void expect_end(const ProcessTestClient& client, ProcessEvent::Kind kind, int code,
+                         int signal = 0) {
+    ASSERT_TRUE(client.last().has_value());
+    EXPECT_EQ(client.last()->kind, kind) << client.last()->message;
+    EXPECT_EQ(client.last()->code, code) << client.last()->message;
+    EXPECT_EQ(client.last()->signal, signal);
+  }
+
+  Podman podman() {
+    Podman podman;
+    podman.program = fake_crun_program();
+    podman.conmon = link_fake_conmon(directory_.path());
+    podman.conmon_socket = podman.conmon + ".sock";
+    podman.container_id_file = directory_ / "disk/container-id";
+    podman.root_link = directory_ / "rootfs";
+    return podman;
+  }
+
+  tests::TempDir directory_;
+  base::EventLoop loop_;
+  Reaper reaper_{loop_};
+  ProcessService service_{ProcessContext{loop_,
+                                         reaper_,
+                                         {fake_crun_program(), "/unused"},
+                                         podman(),
+                                         directory_ / "run",
+                                         milliseconds(3000)}};
+  std::unique_ptr<wire::Link> host_;
+  std::unique_ptr<wire::Link> guest_;
+};
+
+TEST_F(PodmanContainerTest, StatusAndOutputAreTheContainersOwn) {
+  const auto client = start_shell("run", "echo out; echo err >&2; exit 37");
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 37);
+  EXPECT_TRUE(client->started());
+  EXPECT_EQ(client->out(), "out\n");
+  EXPECT_EQ(client->err(), "err\n");
+  EXPECT_EQ(base::read_file(directory_ / "disk/container-id"), kFakeContainerId);
+  EXPECT_EQ(std::filesystem::read_symlink(directory_ / "rootfs"), "/the/root");
+}
+
+TEST_F(PodmanContainerTest, EndBeforePodmansOwnIsToldAtOnce) {
+  const auto client = start_shell("slow", "exit 21");
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 21);
+  EXPECT_TRUE(client->started());
+}
+
+TEST_F(PodmanContainerTest, ContainerThatKillsItselfEndsBySignal) {
+  const auto client = start_shell("slow", "kill -9 $$");
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 0, SIGKILL);
+}
+
+TEST_F(PodmanContainerTest, TerminalHasItsSizeFromTheBeginning) {
+  const auto client = start("run", {"/bin/sh", "-c", "stty size"}, true);
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 0);
+  EXPECT_EQ(client->out(), "33 111\r\n");
+}
+
+TEST_F(PodmanContainerTest, SignalWaitsUntilPodmanHasStartedIt) {
+  const auto client = start("slow", {"sleep", "30"});
+  ASSERT_TRUE(wait([&] { return service_.container_alive(); }));
+  EXPECT_FALSE(service_.container_running());
+  service_.signal_container(SIGTERM, false);
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  EXPECT_TRUE(client->started());
+  expect_end(*client, ProcessEvent::Kind::kExited, 0, SIGTERM);
+}
+
+TEST_F(PodmanContainerTest, PodmansRefusalIsTheMessage) {
+  const auto client = start_shell("no-image", "true");
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kFailed, 125);
+  EXPECT_EQ(client->last()->message, "podman: no such image");
+  EXPECT_FALSE(base::path_exists(directory_ / "disk/container-id"));
+}
+
+TEST_F(PodmanContainerTest, CrunsComplaintReachesUsThroughPodman) {
+  const auto client = start("run", {"fail", "executable file `x` not found"});
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kFailed, 127);
+  EXPECT_EQ(client->last()->message, "podman: it was not found");
+  EXPECT_EQ(client->err(), "");
+  EXPECT_FALSE(client->started());
+}
+
+TEST_F(PodmanContainerTest, ContainerPodmanCouldNotStartHasFailedAndNotEnded) {
+  const auto client = start("no-start", {"sleep", "30"});
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kFailed, 126);
+  EXPECT_EQ(client->last()->message, "podman: it could not be started");
+  EXPECT_FALSE(client->started());
+}
+
+TEST_F(PodmanContainerTest, RuntimeThatHangsIsGivenUp) {
+  const auto client = start("run", {"hang"});
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kFailed, 125);
+  EXPECT_NE(client->last()->message.find("it did not finish within 3000 ms"), std::string::npos)
+      << client->last()->message;
+}
+
+TEST_F(PodmanContainerTest, ContainerOfAnEarlierBootIsStartedAgain) {
+  directory_.write("disk/container-id", kFakeContainerId);
+  const auto client = start_shell("no-image", "exit 4");
+  ASSERT_TRUE(wait([&] { return client->done(); }));
+  expect_end(*client, ProcessEvent::Kind::kExited, 4);
+  EXPECT_EQ(base::read_file(directory_ / "started"), kFakeContainerId);
+}
+
+TEST(ConmonArgumentsTest, OnlyWhatMakesTheContainerIsKept) {
+  const ConmonRequest request = parse_conmon_arguments({"--api-version",
+                                                        "1",
+                                                        "-c",
+                                                        "id",
+                                                        "-t",
+                                                        "-r",
+                                                        "/usr/bin/crun",
+                                                        "-b",
+                                                        "/b",
+                                                        "-p",
+                                                        "/p",
+                                                        "--full-attach",
+                                                        "--runtime-arg",
+                                                        "--log-format=json",
+                                                        "--runtime-arg=--debug",
+                                                        "-l",
+                                                        "-s",
+                                                        "--no-pivot",
+                                                        "--exit-command-arg",
+                                                        "-c",
+                                                        "--conmon-pidfile",
+                                                        "/c"});
+  EXPECT_EQ(request.container_id, "id");
+  EXPECT_EQ(request.conmon_pid_file, "/c");
+  EXPECT_EQ(create_arguments(request, "/s"),
+            (std::vector<std::string>{"/usr/bin/crun", "--log-format=json", "--debug", "create",
+                                      "--bundle", "/b", "--pid-file", "/p", "--console-socket",
+                                      "/s", "--no-pivot", "id"}));
+}
+
+TEST(ConmonArgumentsTest, MissingOptionIsNamed) {
+  try {
+    parse_conmon_arguments({"-c", "id", "-b", "/b", "-r", "/r"});
+    ADD_FAILURE();
+  } catch (const base::Error& error) {
+    EXPECT_NE(std::string(error.what()).find("-p"), std::string::npos);
+  }
+}
+
+TEST(PodmanFailureTest, LastLineSaysWhy) {
+  EXPECT_EQ(podman_failure("time=x level=warning\nError: no\n\n", "nothing"), "podman: no");
+  EXPECT_EQ(podman_failure("", "nothing"), "podman: nothing");
+}
+
+}  // namespace
+}  // namespace fc_agent
