@@ -3,6 +3,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <memory>
@@ -15,7 +16,7 @@
 #include "base/files.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/qemu/vmm_process.h"
-#include "vm/guest_paths.h"
+#include "image/guest_podman.h"
 #include "vm/monitor/guest.h"
 #include "wire/mux_link.h"
 
@@ -49,16 +50,31 @@ hypervisor::MachineConfig machine_config(const vm::LaunchPlan& plan, const std::
   return config;
 }
 
-// A shell in the guest that runs the bundle and prints both times, in microseconds.
-wire::ProcessStart timed_crun(const vm::LaunchPlan& plan) {
-  const std::string busybox = base::cat(vm::kGuestRootfs, "/bin/busybox");
-  const std::string script =
-      base::cat("b=$EPOCHREALTIME; crun run --bundle ", plan.boot.container.bundle, " ",
-                plan.boot.container.id, " | { read -r -n1 c; echo $b $EPOCHREALTIME; }");
+// What somebody would type in the guest for the container of the plan.
+std::string engine_command(const vm::LaunchPlan& plan) {
+  const wire::PlanContainer& container = plan.boot.container;
+  if (container.podman.empty()) {
+    return base::cat("crun run --bundle ", container.bundle, " ", container.id);
+  }
+  // Behind the image's id is the command.
+  std::string command = "podman run --network host --pull never";
+  const auto is_option = [](const std::string& word) { return word.starts_with("--"); };
+  const auto image =
+      std::find_if_not(container.podman.begin() + 1, container.podman.end(), is_option);
+  for (auto word = image; word != container.podman.end(); ++word) command += " " + *word;
+  return command;
+}
+
+// A shell in the guest that runs it and prints both times, in seconds.
+wire::ProcessStart timed_engine(const vm::LaunchPlan& plan) {
+  // The root of the container is there only after podman has made it.
+  const std::string busybox = base::cat(image::kGuestImageStore, "/layers/0/bin/busybox");
+  const std::string script = base::cat("b=$EPOCHREALTIME; ", engine_command(plan),
+                                       " | { read -r -n1 c; echo $b $EPOCHREALTIME; }");
   wire::ProcessStart start;
   start.kind = wire::ProcessStart::Kind::kGuest;
   start.process_json = nlohmann::json{{"args", {busybox, "sh", "-c", script}},
-                                      {"env", {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}},
+                                      {"env", {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"}},
                                       {"cwd", "/"},
                                       {"user", {{"uid", 0}, {"gid", 0}}}}
                            .dump();
@@ -95,7 +111,7 @@ class Boot {
       throw base::Error(base::cat("booting by hand: ", failure_.empty() ? "too late" : failure_,
                                   "; output: ", output_, "; console: ", console_));
     }
-    return {*boot_, crun_time()};
+    return {*boot_, engine_time()};
   }
 
  private:
@@ -123,7 +139,7 @@ class Boot {
     if (event.kind != wire::BootEvent::Kind::kReady) {
       return;
     }
-    process_ = guest_->open_process(timed_crun(plan_));
+    process_ = guest_->open_process(timed_engine(plan_));
     const auto collect = [this](wire::Stream& stream) {
       wire::Stream::Handler handler;
       handler.on_data = [this, &stream](std::string_view data) {
@@ -136,11 +152,12 @@ class Boot {
     collect(*process_.err);
   }
 
-  microseconds crun_time() const {
+  microseconds engine_time() const {
     double begin = 0;
     double end = 0;
     if (std::sscanf(output_.c_str(), "%lf %lf", &begin, &end) != 2 || end <= begin) {
-      throw base::Error(base::cat("timing crun in the guest: it said ", base::quoted(output_)));
+      throw base::Error(
+          base::cat("timing the engine in the guest: it said ", base::quoted(output_)));
     }
     return microseconds(static_cast<std::int64_t>((end - begin) * 1e6));
   }

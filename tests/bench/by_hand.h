@@ -9,13 +9,13 @@ namespace bench {
 
 struct ByHand {
   std::chrono::microseconds boot;  // QEMU's start to the agent's first line on the console
-  std::chrono::microseconds
-      crun;  // crun's start to the container's first byte, by the guest's clock
+  // The engine's start to the container's first byte, by the guest's clock.
+  std::chrono::microseconds engine;
 };
 
 // Starts QEMU with the command line a monitor would use for `plan`, waits for the line, has the plan
-// applied, and runs its bundle with crun from a shell in the guest, once, as the first container of
-// that guest. The image must have a busybox at /bin/busybox and the command must print. The root
+// applied, and starts its container from a shell in the guest, once, as the first of that guest: by
+// `crun run`, or by the `podman run` somebody would type. The image must have a busybox at /bin/busybox and the command must print. The root
 // disk of `plan` is used up. Throws base::Error.
 ByHand start_by_hand(vm::LaunchPlan plan);
 

@@ -15,7 +15,8 @@ namespace {
 constexpr int kSkipped = 77;
 
 constexpr const char* kUsage =
-    "usage: fcvm-bench [--json] [--rounds N] [--samples N] [--only start|memory|exec|pipes]\n"
+    "usage: fcvm-bench [--json] [--rounds N] [--samples N] [--only "
+    "start|engine|memory|exec|pipes]\n"
     "exit status: 0 when every bar holds, 1 when one is missed, 2 for wrong usage\n";
 
 void append(std::vector<bench::Line>& lines, std::vector<bench::Line> more) {
@@ -66,6 +67,9 @@ int main(int argc, char** argv) {
     std::vector<bench::Line> lines;
     if (wanted("start")) {
       append(lines, bench::start_cost(rounds, samples));
+    }
+    if (wanted("engine")) {
+      append(lines, bench::engine_cost(samples));
     }
     if (wanted("memory")) {
       append(lines, bench::memory());

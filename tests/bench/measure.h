@@ -12,6 +12,10 @@ namespace bench {
 // same started by hand (by_hand.h). One line a round, of the medians of `samples` pairs.
 std::vector<Line> start_cost(int rounds, int samples);
 
+// The same with the engine podman, whose baseline is the first `podman run` of a guest; and the start
+// with crun against that with podman.
+std::vector<Line> engine_cost(int samples);
+
 // Size of the agent, private memory of an idle VM's monitor and agent, the VMM's own memory.
 std::vector<Line> memory();
 

@@ -108,9 +108,9 @@ TEST(RunTest, DetachedPrintsTheIdAndFlagsAreInInspect) {
 }
 
 TEST(RunTest, MemoryAndCpusAreTheGuests) {
-  const Outcome outcome =
-      fcvm({"podman", "run", "--rm", "--network", "none", "--cpus", "2", "--memory", "256m",
-            busybox(), "sh", "-c", "nproc; awk '/MemTotal/ {print $2}' /proc/meminfo"});
+  const Outcome outcome = fcvm({"podman", "run", "--rm", "--engine", engine(), "--network", "none",
+                                "--cpus", "2", "--memory", "256m", busybox(), "sh", "-c",
+                                "nproc; awk '/MemTotal/ {print $2}' /proc/meminfo"});
   ASSERT_EQ(outcome.status, 0) << outcome;
   int cpus = 0;
   int kib = 0;
@@ -147,8 +147,8 @@ TEST(RunTest, TimingsGoToStderrOnly) {
 TEST(RunTest, AServiceOfSeveralProcessesAnswers) {
   const std::string name = unique_name("nginx");
   const RemoveAtEnd remove(name);
-  const Outcome started =
-      fcvm({"podman", "run", "-d", "--network", "none", "--name", name, image_reference("nginx")});
+  const Outcome started = fcvm({"podman", "run", "-d", "--engine", engine(), "--network", "none",
+                                "--name", name, image_reference("nginx")});
   ASSERT_EQ(started.status, 0) << started;
   const Outcome page =
       fcvm({"exec", name, "sh", "-c",

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cctype>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -61,11 +62,16 @@ std::string busybox() {
   return image_reference("busybox");
 }
 
+std::string engine() {
+  const char* const name = std::getenv("FCVM_TEST_ENGINE");
+  return name != nullptr ? name : "crun";
+}
+
 std::vector<std::string> run_args(const std::vector<std::string>& flags,
                                   const std::vector<std::string>& command,
                                   const std::string& image) {
-  std::vector<std::string> args = {"podman", "run", "--network", "none",
-                                   "--cpus", "1",   "--memory",  "128m"};
+  std::vector<std::string> args = {"podman", "run",    "--engine", engine(),   "--network",
+                                   "none",   "--cpus", "1",        "--memory", "128m"};
   args = joined(std::move(args), flags);
   args.push_back(image);
   return joined(std::move(args), command);

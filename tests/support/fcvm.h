@@ -30,8 +30,11 @@ std::string unique_name(std::string_view prefix);
 // The image most tests run.
 std::string busybox();
 
-// "podman run FLAGS… IMAGE COMMAND…" with what makes a test's VM small: one vCPU, 128 MiB, no
-// network.
+// The engine these tests run containers with: $FCVM_TEST_ENGINE, crun unless it is set.
+std::string engine();
+
+// "podman run FLAGS… IMAGE COMMAND…" with that engine and what makes a test's VM small: one vCPU,
+// 128 MiB, no network.
 std::vector<std::string> run_args(const std::vector<std::string>& flags,
                                   const std::vector<std::string>& command,
                                   const std::string& image = busybox());
