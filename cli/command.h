@@ -30,7 +30,10 @@ struct Command {
   int (*run)(Invocation& invocation);
 };
 std::span<const Command> commands();
-// By its words, the longest name first; empty when there is none. "ps" is "ls".
+// The words of a command line with podman's other words for a command ("podman ps", "container ls")
+// replaced by ours ("ls").
+std::vector<std::string> canonical_words(std::vector<std::string> words);
+// By its canonical words, the longest name first; empty when there is none.
 const Command* find_command(const std::vector<std::string>& words);
 
 // A mistake on the command line: the hint leads to the help unless there is a better one.

@@ -41,15 +41,39 @@ constexpr auto kCommands = std::to_array<Command>({
     {"wait", "VM [VM...]", "Wait until containers have ended and print their exit codes", "", wait},
 });
 
+// Other words podman's users have for them.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kAliases{{
+    {"ps", "ls"},
+    {"run", "podman run"},
+}};
+
 }  // namespace
 
 std::span<const Command> commands() {
   return kCommands;
 }
 
+std::vector<std::string> canonical_words(std::vector<std::string> words) {
+  // "podman exec" and "container exec" are "exec"; "run" alone is "podman run".
+  while (words.size() > 1 && (words[0] == "podman" || words[0] == "container")) {
+    words.erase(words.begin());
+  }
+  if (words.empty()) return words;
+  for (const auto& [alias, name] : kAliases) {
+    if (words[0] != alias) continue;
+    const auto space = name.find(' ');
+    words[0] = name.substr(0, space);
+    if (space != std::string_view::npos) {
+      words.insert(words.begin() + 1, std::string(name.substr(space + 1)));
+    }
+    break;
+  }
+  return words;
+}
+
 const Command* find_command(const std::vector<std::string>& words) {
   if (words.empty()) return nullptr;
-  const std::string first = words[0] == "ps" ? "ls" : words[0];
+  const std::string& first = words[0];
   const std::string both = words.size() > 1 ? first + ' ' + words[1] : first;
   for (const auto& command : kCommands) {
     if (command.name == first || command.name == both) return &command;

@@ -24,11 +24,8 @@ std::int64_t monotonic_ns() {
 
 cli::UsageError unknown_command(const std::vector<std::string>& words) {
   if (words.empty()) return cli::UsageError("no command is given");
-  if (words[0] != "podman") {
-    return cli::UsageError(base::cat("unknown command ", base::quoted(words[0])));
-  }
-  if (words.size() == 1) return cli::UsageError("podman needs a verb: podman run");
-  return cli::UsageError(base::cat("unknown command ", base::quoted("podman " + words[1])));
+  if (words[0] == "podman") return cli::UsageError("podman needs a verb: podman run");
+  return cli::UsageError(base::cat("unknown command ", base::quoted(words[0])));
 }
 
 int run(int argc, char** argv, std::string& verb) {
@@ -53,10 +50,11 @@ int run(int argc, char** argv, std::string& verb) {
     cli::print(base::cat("fcvm version ", base::kVersion, "\n"));
     return 0;
   }
+  words = cli::canonical_words(std::move(words));
   invocation.command = cli::find_command(words);
   if (invocation.command == nullptr) {
-    // "fcvm podman --help" has nothing of its own to say.
-    if (words.size() == 2 && words[0] == "podman" && (words[1] == "--help" || words[1] == "-h")) {
+    // What is left of "fcvm podman --help", which has nothing of its own to say.
+    if (words.size() == 1 && (words[0] == "--help" || words[0] == "-h")) {
       cli::print(cli::overview_text(global));
       return 0;
     }

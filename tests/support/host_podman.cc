@@ -82,4 +82,12 @@ Outcome HostPodman::run(const std::vector<std::string>& flags,
   return tests::run(std::move(run));
 }
 
+Outcome HostPodman::call(std::vector<std::string> args, std::optional<std::string> input) const {
+  std::replace(args.begin(), args.end(), std::string("IMAGE"), image_id_);
+  Command command;
+  command.argv = argv(args);
+  command.input = std::move(input);
+  return tests::run(std::move(command));
+}
+
 }  // namespace tests

@@ -29,7 +29,10 @@ class HostPodman {
   // `podman run --rm --network none FLAGS… IMAGE COMMAND…`
   Outcome run(const std::vector<std::string>& flags, const std::vector<std::string>& command,
               std::optional<std::string> input = std::nullopt) const;
-  // Its command line.
+  // Any other command: `podman ARGS…`; "IMAGE" as an argument is the image.
+  Outcome call(std::vector<std::string> args,
+               std::optional<std::string> input = std::nullopt) const;
+  // The command line of run().
   std::vector<std::string> run_argv(const std::vector<std::string>& flags,
                                     const std::vector<std::string>& command) const;
 
