@@ -177,6 +177,13 @@ DataDirectoryKind prepare_kind(const DataDirectory& data, const PrepareOptions& 
   return prepare_loop(data, options);
 }
 
+// Whether a directory may become a data directory without having been named to `fcvm setup`: it is
+// not there, is empty, or was begun before.
+bool is_ours_or_nobodys(const DataDirectory& data) {
+  return base::path_exists(data.root() + kMarker) || !base::path_exists(data.root()) ||
+         (base::is_directory(data.root()) && base::list_directory(data.root()).empty());
+}
+
 }  // namespace
 
 DataDirectory::DataDirectory(const std::string& root)
@@ -215,7 +222,9 @@ DataDirectoryKind prepare_data_directory(const DataDirectory& data, const Prepar
 
 DataDirectory open_data_directory(const std::string& root) {
   DataDirectory data(root);
-  if (!read_marker(data) && ::geteuid() != 0 && has_system_assets()) prepare_data_directory(data);
+  if (!read_marker(data) && ::geteuid() != 0 && has_system_assets() && is_ours_or_nobodys(data)) {
+    prepare_data_directory(data);
+  }
   if (!read_marker(data)) {
     const bool remountable = uses_loop_file(data) && base::is_directory(data.root());
     if (remountable) {
@@ -233,7 +242,17 @@ DataDirectory open_data_directory(const std::string& root) {
       throw error;
     }
   }
-  if (!base::path_exists(data.state())) make_folders(data);
+  if (!base::path_exists(data.state())) {
+    // Without records every disk would be nobody's, and the next command would remove it.
+    if (!base::list_directory(data.vm_disks()).empty()) {
+      base::Error error(base::cat("opening data directory ", base::quoted(data.root()),
+                                  ": the records of its VMs are gone, their disks are there"));
+      error.set_hint(base::cat("put ", data.state(), " back, or remove what is in ",
+                               data.vm_disks(), ", which loses the disks"));
+      throw error;
+    }
+    make_folders(data);
+  }
   make_run_directory(data);
   return data;
 }

@@ -16,23 +16,28 @@ namespace {
 constexpr mode_t kDirectoryMode = 0755;
 constexpr mode_t kReadableByAll = 0444;
 
-// Everything in the open folder and below; links are not followed. Names that begin with a dot are
-// half made.
+// Root's own files in the open folder and below, by descriptors: who owns the folder's parent could
+// put something else in the place of a name. Names that begin with a dot are half made.
 void share_tree(const base::Fd& folder, const std::string& path) {
+  struct stat info {};
+  if (::fstat(folder.get(), &info) < 0) base::throw_errno("examining", path);
+  if (info.st_uid != 0) return;
   if (::fchmod(folder.get(), kDirectoryMode) < 0) base::throw_errno("sharing", path);
-  for (const std::string& name : base::list_directory(path)) {
+  for (const std::string& name : base::list_directory(base::cat("/proc/self/fd/", folder.get()))) {
+    if (name.front() == '.') continue;
+    const base::Fd entry(::openat(folder.get(), name.c_str(),
+                                  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (!entry || ::fstat(entry.get(), &info) < 0) continue;  // a link, or gone
     const std::string full = path + "/" + name;
-    struct stat info {};
-    if (name.front() == '.' ||
-        ::fstatat(folder.get(), name.c_str(), &info, AT_SYMLINK_NOFOLLOW) < 0) {
+    if (S_ISDIR(info.st_mode)) {
+      share_tree(entry, full);
       continue;
     }
-    if (S_ISDIR(info.st_mode)) {
-      share_tree(base::open_file_at(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), full);
-    } else if (S_ISREG(info.st_mode) && (info.st_mode & kReadableByAll) != kReadableByAll) {
-      if (::fchmodat(folder.get(), name.c_str(), (info.st_mode & 07777) | kReadableByAll, 0) < 0) {
-        base::throw_errno("sharing", full);
-      }
+    const bool plain = S_ISREG(info.st_mode) && info.st_uid == 0 && info.st_nlink == 1 &&
+                       (info.st_mode & (S_ISUID | S_ISGID)) == 0;
+    if (plain && (info.st_mode & kReadableByAll) != kReadableByAll &&
+        ::fchmod(entry.get(), (info.st_mode & 0777) | kReadableByAll) < 0) {
+      base::throw_errno("sharing", full);
     }
   }
 }
@@ -64,7 +69,12 @@ bool has_system_assets() {
 
 void share_assets(const DataDirectory& data) {
   // Search only: what the folder holds beside the assets is nobody's business.
-  if (::chmod(data.root().c_str(), 0711) < 0) base::throw_errno("sharing", data.root());
+  const base::Fd root = base::open_file(data.root(), O_RDONLY | O_DIRECTORY);
+  struct stat info {};
+  if (::fstat(root.get(), &info) < 0) base::throw_errno("examining", data.root());
+  // Root may work in another user's data directory; then it is that user's to share.
+  if (info.st_uid != 0) return;
+  if (::fchmod(root.get(), 0711) < 0) base::throw_errno("sharing", data.root());
   for (const std::string& folder : {data.kernels(), data.rootfs()}) {
     share_tree(base::open_file(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), folder);
   }
