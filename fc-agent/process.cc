@@ -247,14 +247,19 @@ void Process::on_console() {
 
 void Process::on_crun_ended(base::ExitStatus status) {
   crun_pid_ = 0;
+  if (failed_) return;
   try {
+    // Under Podman its end is what counts.
+    if (timed_out_ && podman_pid_ != 0) return;
     if (timed_out_) return fail(125, too_slow("crun"));
     if (!status.success()) return on_crun_failed(status);
     const pid_t pid = read_pid_file(files_.pid);
     if (start_.tty) {
       if (console_watch_.active()) on_console();
       if (!io_.has_terminal()) throw base::Error("crun: it sent no terminal");
-      io_.start_stdio();
+      // Podman has more to do between start and end: no output may be ahead of the word that the
+      // container runs, by which the user's terminal becomes raw.
+      if (!conmon_) io_.start_stdio();
     }
     io_.start_stderr();
     created(pid);
@@ -285,13 +290,17 @@ void Process::on_podman_ended(base::ExitStatus status) {
   const std::string output =
       base::try_read_file(podman_output_, kMaxLogBytes).value_or(std::string());
   remove_files();
-  if (running_) return;
+  if (running_ || failed_) return;
   if (status.success() && pid_ != 0) {
     running();
     if (early_end_) finish(*early_end_);
     return;
   }
-  if (pid_ != 0 && !early_end_) ::kill(pid_, SIGKILL);
+  if (pid_ != 0 && !early_end_) {
+    // Its end is nobody's news any more.
+    context_.reaper.unwatch(pid_);
+    ::kill(pid_, SIGKILL);
+  }
   pid_ = 0;
   if (timed_out_) return fail(125, too_slow("podman"));
   // Its own words for its own statuses; what it would pass on of a container cannot come here.
@@ -309,9 +318,12 @@ void Process::created(pid_t pid) {
 void Process::running() {
   running_ = true;
   start_timer_.reset();
+  const bool waits_for_podman = start_.tty && !bundle_.empty();
   if (podman_pid_ == 0) remove_files();
   for (const int number : std::exchange(early_signals_, {})) signal(number);
+  const std::weak_ptr<Process*> weak = self_;
   handler_.on_started(pid_);
+  if (waits_for_podman && !weak.expired()) io_.start_stdio();
 }
 
 void Process::on_ended(base::ExitStatus status) {
@@ -340,6 +352,7 @@ std::string Process::too_slow(const char* program) const {
 }
 
 void Process::fail(int code, std::string message) {
+  if (std::exchange(failed_, true)) return;
   start_timer_.reset();
   console_watch_.reset();
   console_.reset();

@@ -103,6 +103,7 @@ class Process {
   Handler handler_;
   pid_t pid_ = 0;
   bool running_ = false;  // it was started, and not only made
+  bool failed_ = false;
   std::string runtime_id_;
   std::string bundle_;  // podman's
   pid_t crun_pid_ = 0;

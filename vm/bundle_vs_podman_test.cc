@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/user_lookup.h"
 #include "tests/support/requirements.h"
 #include "vm/flag_parsers.h"
 #include "vm/podman_oracle_test_support.h"
@@ -258,6 +259,30 @@ TEST_F(BundleVsPodman, WhatPodmanRefusesIsRefused) {
   }
 }
 
+// What the agent does with the container's files, which are the image's and what the bundle adds.
+void resolve_user(json& process, const image::ImageMeta& meta, const BundleFiles& bundle) {
+  std::string passwd = meta.passwd;
+  std::string group = meta.group;
+  for (const auto& edit : bundle.root_edits) {
+    if (edit.kind != wire::PlanRootEdit::Kind::kAppend) continue;
+    if (edit.path == "/etc/passwd") passwd += edit.text;
+    if (edit.path == "/etc/group") group += edit.text;
+  }
+  const json wanted = process.at("resolve_user");
+  process.erase("resolve_user");
+  const auto spec = wanted.at("user").get<std::string>();
+  const base::UserInfo user = base::lookup_user(spec, passwd, group);
+  process["user"] = {{"uid", user.uid}, {"gid", user.gid}};
+  if (!spec.empty() && !user.groups.empty()) process["user"]["additionalGids"] = user.groups;
+  process["capabilities"] = wanted.at(user.uid == 0 ? "root_capabilities" : "other_capabilities");
+  const json& env = process.at("env");
+  if (std::none_of(env.begin(), env.end(), [](const json& entry) {
+        return entry.get_ref<const std::string&>().starts_with("HOME=");
+      })) {
+    process["env"].push_back("HOME=" + user.home);
+  }
+}
+
 TEST_F(BundleVsPodman, ExecInheritsTheSame) {
   const PrivateMounts mounts(PrivateMounts::Cgroups::kRunnable);
   const PodmanOracle oracle;
@@ -290,9 +315,9 @@ TEST_F(BundleVsPodman, ExecInheritsTheSame) {
     const auto started = oracle.podman(start);
     ASSERT_TRUE(started.status.success()) << joined(start) << started.err;
     flags.emplace_back("plain");
-    const std::string exec_base = make_bundle(oracle.meta("plain"), testing::parse_run_flags(flags),
-                                              testing::comparable_facts("id"))
-                                      .exec_base;
+    const auto meta = oracle.meta("plain");
+    const BundleFiles bundle =
+        make_bundle(meta, testing::parse_run_flags(flags), testing::comparable_facts("id"));
 
     for (const auto& exec : execs) {
       SCOPED_TRACE(joined(container) + "; exec " + joined(exec));
@@ -300,7 +325,8 @@ TEST_F(BundleVsPodman, ExecInheritsTheSame) {
       arguments.insert(arguments.end(), {"c", "true"});
       json podman = oracle.exec_process(arguments);
       const ExecOptions options = parse_exec_flags(exec);
-      json ours = json::parse(make_exec_process(exec_base, options));
+      json ours = json::parse(make_exec_process(bundle.exec_base, options));
+      resolve_user(ours, meta, bundle);
       for (json* process : {&podman, &ours}) {
         // podman appends to the list, where a later entry wins; ours holds each name once.
         std::map<std::string, std::string> env;
