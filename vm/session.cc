@@ -114,7 +114,7 @@ class Session {
   void on_started();
   void on_signal(int signal);
   void send(const wire::ProcessCommand& command);
-  void check_output(const wire::StreamPump& pump, int fd);
+  void check_output(const wire::StreamPump& pump, bool is_terminal);
   void output_reset(bool& over, bool has_output);
   void fail(const base::Error& error);
   void finish_when_written();
@@ -124,6 +124,8 @@ class Session {
   wire::ProcessStart start_;
   const SessionOptions& options_;
   bool stdin_is_terminal_;
+  bool stdout_is_terminal_;
+  bool stderr_is_terminal_;
   // SIGWINCH and SIGCONT change nothing when they are not ours to handle.
   base::SignalWatch signals_;
   std::unique_ptr<wire::Link> link_;
@@ -149,6 +151,8 @@ Session::Session(base::EventLoop& loop, base::Fd socket, wire::ProcessStart star
       start_(std::move(start)),
       options_(options),
       stdin_is_terminal_(::isatty(options.stdin_fd) == 1),
+      stdout_is_terminal_(::isatty(options.stdout_fd) == 1),
+      stderr_is_terminal_(::isatty(options.stderr_fd) == 1),
       signals_(loop, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT},
                [this](int signal) { on_signal(signal); }) {
   wire::MuxOptions mux;
@@ -205,7 +209,7 @@ void Session::open_streams() {
     wire::StreamPump::Handler handler;
     handler.on_sink_done = [this] {
       stdio_over_ = true;
-      check_output(*stdio_, options_.stdout_fd);
+      check_output(*stdio_, stdout_is_terminal_);
     };
     handler.on_reset = [this](wire::ResetReason) {
       output_reset(stdio_over_, start_.use_stdout || start_.tty);
@@ -221,7 +225,7 @@ void Session::open_streams() {
     wire::StreamPump::Handler handler;
     handler.on_sink_done = [this] {
       err_over_ = true;
-      check_output(*err_, options_.stderr_fd);
+      check_output(*err_, stderr_is_terminal_);
     };
     handler.on_reset = [this](wire::ResetReason) { output_reset(err_over_, true); };
     err_ = std::make_unique<wire::StreamPump>(loop_, link_->open(wire::kStderrService, kProcessId),
@@ -298,11 +302,10 @@ void Session::send(const wire::ProcessCommand& command) {
   if (!process_over_ && control_->open()) control_->send(wire::to_json(command));
 }
 
-void Session::check_output(const wire::StreamPump& pump, int fd) {
+void Session::check_output(const wire::StreamPump& pump, bool is_terminal) {
   if (const int errnum = pump.sink_error(); errnum != 0) {
-    // A terminal that has hung up says EIO.
-    const bool unread =
-        errnum == EPIPE || errnum == ECONNRESET || (errnum == EIO && ::isatty(fd) == 1);
+    // A terminal that has hung up says EIO, and no longer that it is one.
+    const bool unread = errnum == EPIPE || errnum == ECONNRESET || (errnum == EIO && is_terminal);
     // Once the process has ended, its status is worth more than the news that nobody listened.
     if (!unread || !process_over_) {
       result_.output_error.emplace(unread ? EPIPE : errnum, "writing the container's output");

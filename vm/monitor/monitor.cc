@@ -301,6 +301,10 @@ void Monitor::container_ended(int exit_code, const std::string& error) {
   record_.exit_code = exit_code;
   record_.error = base::printable(error);  // it may quote the guest
   if (!error.empty() && fail_code_ == 0) fail_code_ = exit_code;
+  // Its end was on its way when the guest was paused: the rest of it needs a guest that runs.
+  if (record_.status == VmStatus::kPaused && machine_) {
+    machine_->resume(kControlDeadline, [](const base::Result<void>&) {});
+  }
   record_.status = VmStatus::kStopping;
   save();
   base::fault_point("monitor.ended");
@@ -394,10 +398,13 @@ void Monitor::request_stop() {
 void Monitor::shut_down() {
   if (!machine_ || std::exchange(shutting_down_, true)) return;
   base::fault_point("monitor.shutdown");
-  const bool paused = machine_->state() == hypervisor::MachineState::kPaused;
-  if (!keeps_data_ || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_ || paused) {
+  if (!keeps_data_ || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_) {
     machine_->kill();
     return;
+  }
+  if (machine_->state() == hypervisor::MachineState::kPaused) {
+    // Only a guest that runs can write out what it has not yet.
+    machine_->resume(kControlDeadline, [](const base::Result<void>&) {});
   }
   wire::ControlRequest request;
   request.op = wire::ControlRequest::Op::kShutdown;

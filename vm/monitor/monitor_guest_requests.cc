@@ -1,4 +1,5 @@
 // What clients ask of the machine and its guest: kill, pause, unpause.
+#include <algorithm>
 #include <csignal>
 #include <utility>
 
@@ -11,7 +12,6 @@ namespace vm {
 namespace {
 
 constexpr std::chrono::seconds kControlDeadline{10};
-constexpr std::size_t kMaxSignalsWhilePaused = 64;
 
 std::string answer(const std::string& error) {
   MonitorReply reply;
@@ -33,15 +33,17 @@ void Monitor::kill(const std::string& text, const MonitorRequest& request, const
     return;
   }
   if (record_.status == VmStatus::kPaused) {
-    // As a frozen process: SIGKILL ends it, everything else waits until it goes on.
-    if (signals_while_paused_.size() < kMaxSignalsWhilePaused) {
-      signals_while_paused_.push_back(request.signal);
-    }
+    // As a frozen process: SIGKILL ends it, everything else waits, once, until it goes on.
     if (request.signal == SIGKILL) {
+      signals_while_paused_ = {SIGKILL};
       resume_machine([reply](const std::string& error) { reply(answer(error)); });
-    } else {
-      reply(answer(""));
+      return;
     }
+    auto& waiting = signals_while_paused_;
+    if (std::find(waiting.begin(), waiting.end(), request.signal) == waiting.end()) {
+      waiting.push_back(request.signal);
+    }
+    reply(answer(""));
     return;
   }
   if (record_.status != VmStatus::kRunning || !guest_) {
