@@ -125,13 +125,9 @@ int for_each_vm(const Invocation& invocation, const vm::VmManager& manager,
   int status = 0;
   for (const auto& name : names) {
     try {
-      std::optional<vm::VmRecord> record;
-      try {
-        record = manager.find(name);
-      } catch (const base::Error&) {
-        if (missing && missing(name)) continue;
-        throw;
-      }
+      std::optional<vm::VmRecord> record = manager.try_find(name);
+      if (!record && missing && missing(name)) continue;
+      if (!record) record = manager.find(name);  // says that there is none
       act(*record, name);
     } catch (const base::Error& error) {
       print_error(invocation.command->name, error);

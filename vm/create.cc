@@ -1,6 +1,7 @@
 // Making a VM: every check first, then the record, then what it names.
 #include <fcntl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -45,6 +46,18 @@ std::string random_hex(std::size_t digits) {
     text += kHex[static_cast<unsigned char>(c) & 15];
   }
   return text;
+}
+
+// Without root an image disk holds one merged tree instead of layers (image/skopeo.h): Podman has no
+// use for it.
+void check_engine(const RunOptions& options, const std::string& image_disk) {
+  struct stat info {};
+  if (options.engine != Engine::kPodman) return;
+  if (::stat(image_disk.c_str(), &info) != 0) base::throw_errno("examining", image_disk);
+  if (info.st_uid != 0) {
+    throw base::Error("--engine podman: this image disk was made without root, and has no layers")
+        .set_hint("use --engine crun");
+  }
 }
 
 std::string engine_name(Engine engine) {
@@ -148,6 +161,7 @@ wire::BootPlan make_boot_plan(const VmRecord& record, BundleFiles bundle,
 
 VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& image) {
   const storage::DataDirectory& data = store_.data();
+  check_engine(options, image.disk_path);
   const hypervisor::Capabilities can = require_hypervisor(options);
 
   VmRecord record;

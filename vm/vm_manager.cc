@@ -47,7 +47,7 @@ std::vector<VmRecord> VmManager::list() const {
   return vms;
 }
 
-VmRecord VmManager::find(std::string_view name) const {
+std::optional<VmRecord> VmManager::try_find(std::string_view name) const {
   const std::vector<VmRecord> vms = list();
   for (const auto& vm : vms) {
     if (vm.name == name || vm.id == name) return vm;
@@ -70,7 +70,13 @@ VmRecord VmManager::find(std::string_view name) const {
       if (vm.has_monitor() && vm.monitor.pid == pid) return vm;
     }
   }
-  throw no_such_vm(name);
+  return std::nullopt;
+}
+
+VmRecord VmManager::find(std::string_view name) const {
+  std::optional<VmRecord> record = try_find(name);
+  if (!record) throw no_such_vm(name);
+  return *std::move(record);
 }
 
 base::Fd VmManager::start(const VmRecord& record, std::int64_t command_start_ns) {
@@ -234,11 +240,12 @@ void VmManager::remove(const VmRecord& record, bool force, std::optional<int> ti
 }
 
 bool VmManager::remove_damaged(std::string_view name) const {
+  // As much of the ID as fcvm prints: a shorter word may well be the name of another VM.
+  if (name.size() < kShortIdChars) return false;
   std::vector<std::string> ids = store_.damaged();
   std::erase_if(ids, [&](const std::string& id) { return !id.starts_with(name); });
-  const auto exact = std::find(ids.begin(), ids.end(), name);
-  if (exact == ids.end() && (ids.size() != 1 || name.empty())) return false;
-  const std::string id = exact == ids.end() ? ids.front() : *exact;
+  if (ids.size() != 1) return false;
+  const std::string& id = ids.front();
   // A monitor that still runs holds it, and will write the record anew.
   state::RecordLock lock = store_.records().lock_record(id);
   if (store_.read(id).ok()) {

@@ -41,6 +41,8 @@ class VmManager {
   // The VM with this name, id, unique prefix of an id (or none: an error), or monitor pid, in this
   // order.
   VmRecord find(std::string_view name) const;
+  // The same, and nothing when nobody has it. Throws for a prefix that several IDs have.
+  std::optional<VmRecord> try_find(std::string_view name) const;
 
   // Checks everything that can be known beforehand, then makes the VM: record, disk, bundle. It is
   // removed again by the next command if this process dies before start().
@@ -66,7 +68,7 @@ class VmManager {
   void remove(const VmRecord& record, bool force, std::optional<int> timeout_s);
   // Ids of VMs whose records are damaged: they can only be removed.
   std::vector<std::string> damaged() const { return store_.damaged(); }
-  // By its id or a unique prefix of it; false when there is no such VM.
+  // By its id or at least the 12 digits of it that fcvm prints; false when there is no such VM.
   bool remove_damaged(std::string_view name) const;
 
   // The process object for `exec` in this VM's container (vm/bundle.h).

@@ -186,9 +186,10 @@ TEST_F(VmStoreTest, RecordOfAnotherShapeCanBeRemoved) {
   EXPECT_EQ(manager.damaged(), std::vector<std::string>{record.id});
   EXPECT_TRUE(folders_exist(record));
   EXPECT_FALSE(manager.remove_damaged(""));
-  EXPECT_FALSE(manager.remove_damaged("b"));
-  EXPECT_TRUE(manager.remove_damaged("a"));
-  EXPECT_FALSE(manager.remove_damaged("a"));
+  EXPECT_FALSE(manager.remove_damaged(other.id));
+  EXPECT_FALSE(manager.remove_damaged(record.id.substr(0, 11)));
+  EXPECT_TRUE(manager.remove_damaged(record.id.substr(0, 12)));
+  EXPECT_FALSE(manager.remove_damaged(record.id));
   EXPECT_FALSE(folders_exist(record));
   EXPECT_TRUE(folders_exist(other));
 }

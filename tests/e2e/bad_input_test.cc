@@ -20,9 +20,10 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 // One line, and where a user can act a hint on a second.
-void expect_one_clear_line(const Outcome& outcome, const std::string& what_is_named) {
+void expect_one_clear_line(const Outcome& outcome, const std::string& what_is_named,
+                           const std::string& out = "") {
   EXPECT_EQ(outcome.status, 125) << outcome;
-  EXPECT_EQ(outcome.out, "") << outcome;
+  EXPECT_EQ(outcome.out, out) << outcome;
   EXPECT_THAT(outcome.err, StartsWith("fcvm: "));
   EXPECT_THAT(outcome.err, HasSubstr(what_is_named));
   const auto lines = std::count(outcome.err.begin(), outcome.err.end(), '\n');
@@ -35,6 +36,7 @@ struct Case {
   const char* name;
   std::vector<std::string> args;
   std::string what_is_named;
+  std::string out = "";
 };
 
 void PrintTo(const Case& row, std::ostream* out) {
@@ -63,7 +65,7 @@ std::vector<Case> cases() {
       {"StopOfUnknownVm", {"stop", "no-such-vm"}, "no-such-vm"},
       {"KillOfUnknownVm", {"kill", "no-such-vm"}, "no-such-vm"},
       {"RmOfUnknownVm", {"rm", "no-such-vm"}, "no-such-vm"},
-      {"InspectOfUnknownVm", {"inspect", "no-such-vm"}, "no-such-vm"},
+      {"InspectOfUnknownVm", {"inspect", "no-such-vm"}, "no-such-vm", "[]\n"},
       {"KillWithUnknownSignal", {"kill", "-s", "NOSUCH", "no-such-vm"}, "NOSUCH"},
       {"StopWithMalformedTimeout", {"stop", "-t", "soon", "no-such-vm"}, "soon"},
       {"LsWithUnknownFilter", {"ls", "--filter", "colour=red"}, "colour"},
@@ -123,7 +125,7 @@ class BadInputTest : public testing::TestWithParam<Case> {};
 TEST_P(BadInputTest, OneClearLineAndNothingLeft) {
   const LeakCheck before;
   const Outcome outcome = fcvm(GetParam().args);
-  expect_one_clear_line(outcome, GetParam().what_is_named);
+  expect_one_clear_line(outcome, GetParam().what_is_named, GetParam().out);
   EXPECT_EQ(before.diff(), "");
 }
 
