@@ -19,8 +19,8 @@ void set_home(json& env, const std::string& home) {
   const bool has = std::any_of(env.begin(), env.end(), [](const json& variable) {
     return variable.get_ref<const std::string&>().starts_with("HOME=");
   });
-  // As podman: empty for a user whom the file does not name.
-  if (!has) env.push_back("HOME=" + home);
+  // As under podman: a user whom the file does not name lives in the root folder.
+  if (!has) env.push_back("HOME=" + (home.empty() ? "/" : home));
 }
 
 }  // namespace

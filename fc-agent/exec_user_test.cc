@@ -57,9 +57,9 @@ TEST_F(ExecUserTest, UserIsWhoTheContainersFilesSayNow) {
   EXPECT_EQ(resolve("late:wheel").at("user").at("gid"), 10);
 }
 
-TEST_F(ExecUserTest, HomeThatWasGivenStaysAndAnUnknownNumberHasNone) {
+TEST_F(ExecUserTest, HomeThatWasGivenStaysAndAnUnknownNumberLivesInTheRoot) {
   EXPECT_EQ(resolve("app", {"A=1", "HOME=/else"}).at("env").dump(), R"(["A=1","HOME=/else"])");
-  EXPECT_EQ(resolve("4321").at("env").dump(), R"(["HOME="])");
+  EXPECT_EQ(resolve("4321").at("env").dump(), R"(["HOME=/"])");
   EXPECT_EQ(resolve("").at("user").dump(), R"({"gid":0,"uid":0})");
 }
 

@@ -279,7 +279,7 @@ void resolve_user(json& process, const image::ImageMeta& meta, const BundleFiles
   if (std::none_of(env.begin(), env.end(), [](const json& entry) {
         return entry.get_ref<const std::string&>().starts_with("HOME=");
       })) {
-    process["env"].push_back("HOME=" + user.home);
+    process["env"].push_back("HOME=" + (user.home.empty() ? "/" : user.home));
   }
 }
 
@@ -330,7 +330,9 @@ TEST_F(BundleVsPodman, ExecInheritsTheSame) {
       for (json* process : {&podman, &ours}) {
         // podman appends to the list, where a later entry wins; ours holds each name once.
         std::map<std::string, std::string> env;
-        for (const std::string entry : process->at("env")) {
+        for (std::string entry : process->at("env")) {
+          // podman leaves it to its runtime where a user lives whom the file does not name.
+          if (entry == "HOME=") entry = "HOME=/";
           env[entry.substr(0, entry.find('='))] = entry;
         }
         (*process)["env"] = env;
