@@ -52,6 +52,8 @@ struct Invocation {
   Settings settings;
   std::vector<std::string> words;  // behind the command's name
   std::int64_t start_ns = 0;       // CLOCK_MONOTONIC when the program began
+  // Set: parse() writes the command's options there and throws HelpShown, for completions.
+  std::vector<OptionDescription>* described = nullptr;
 
   // options.parse() with every error a UsageError; prints the help when it was asked for and throws
   // HelpShown.
@@ -89,8 +91,16 @@ int wait(Invocation& invocation);
 int stop(Invocation& invocation);
 int kill(Invocation& invocation);
 int rm(Invocation& invocation);
+int healthcheck_run(Invocation& invocation);
 int inspect(Invocation& invocation);
 int pause(Invocation& invocation);
+int podman_create(Invocation& invocation);
+int rename(Invocation& invocation);
+int restart(Invocation& invocation);
+int start(Invocation& invocation);
+int system_df(Invocation& invocation);
+int system_prune(Invocation& invocation);
+int system_reconcile(Invocation& invocation);
 int unpause(Invocation& invocation);
 int version(Invocation& invocation);
 int completions(Invocation& invocation);

@@ -13,38 +13,57 @@ namespace cli {
 namespace {
 
 constexpr auto kCommands = std::to_array<Command>({
-    {"completions", "SHELL", "Print the completion script of a shell (bash)",
-     "Load it with: source <(fcvm completions bash)", completions},
+    {"completions", "SHELL", "Print the completion script of a shell (bash, zsh, fish)",
+     "Load it with: source <(fcvm completions bash), the same with zsh, and with fish: fcvm "
+     "completions fish | source",
+     completions},
     {"doctor", "[OPTIONS]", "Say what this machine can do, and what to do about the rest",
      "Exit status: 0; 1 when 'podman run' cannot work; 125 fcvm failed.", doctor},
     {"exec", "[OPTIONS] VM COMMAND [ARG...]", "Run a further process in a VM's container",
      "Exit status: the process's own; 128+N after signal N; 125 fcvm failed; 126 not executable; "
      "127 not found.",
      exec},
+    {"healthcheck run", "VM", "Check the health of a VM's container now",
+     "Exit status: 0 when the check passed, 1 when it failed, 125 when there is none.",
+     healthcheck_run},
     {"inspect", "[OPTIONS] VM [VM...]", "Print all that is known of VMs, as JSON", "", inspect},
     {"kill", "[OPTIONS] VM [VM...]", "Send a signal to containers", "", kill},
     {"logs", "[OPTIONS] VM [VM...]", "Print what containers have written", "", logs},
     {"ls", "[OPTIONS]", "List VMs (also: ps)", "", ls},
     {"pause", "[OPTIONS] VM [VM...]", "Make VMs stand still", "", pause},
+    {"podman create", "[OPTIONS] IMAGE [COMMAND [ARG...]]",
+     "Make a VM without starting it, and print its ID",
+     "fcvm start starts it; flags are those of podman run.", podman_create},
     {"podman run", "[OPTIONS] IMAGE [COMMAND [ARG...]]", "Boot a VM and run a container in it",
      "IMAGE is one of docker-archive:FILE, oci:DIR[:TAG], oci-archive:FILE, "
      "containers-storage:REF, dir:DIR. Everything behind IMAGE is the container's.\n\n"
      "Exit status: the container's own; 128+N after signal N; 125 fcvm failed; 126 not executable; "
      "127 not found.",
      podman_run},
+    {"rename", "VM NAME", "Give a VM another name", "", rename},
+    {"restart", "[OPTIONS] VM [VM...]", "Stop VMs and start them again",
+     "The disk stays as it is. A VM that does not run is started.", restart},
     {"rm", "[OPTIONS] VM [VM...]", "Remove VMs", "", rm},
     {"setup", "[OPTIONS]", "Make the data directory, kernel, initramfs and base root file system",
      "Everything is made once; what is there is kept.", setup},
+    {"start", "[OPTIONS] VM [VM...]", "Start VMs that were created or have ended", "", start},
     {"stop", "[OPTIONS] VM [VM...]", "Stop containers and their VMs", "", stop},
+    {"system df", "[OPTIONS]", "Say what the data directory holds and what of it may go", "",
+     system_df},
+    {"system prune", "[OPTIONS]", "Remove all VMs that do not run", "", system_prune},
+    {"system reconcile", "[OPTIONS]", "Remove what crashes have left, and say what that was",
+     "Every command does it silently when it begins.", system_reconcile},
     {"unpause", "[OPTIONS] VM [VM...]", "Let paused VMs run again", "", unpause},
     {"version", "[OPTIONS]", "Print the version", "", version},
-    {"wait", "VM [VM...]", "Wait until containers have ended and print their exit codes", "", wait},
+    {"wait", "[OPTIONS] VM [VM...]", "Wait until containers have ended and print their exit codes",
+     "", wait},
 });
 
 // Other words podman's users have for them.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 2> kAliases{{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kAliases{{
     {"ps", "ls"},
     {"run", "podman run"},
+    {"create", "podman create"},
 }};
 
 }  // namespace
@@ -82,6 +101,10 @@ const Command* find_command(const std::vector<std::string>& words) {
 }
 
 std::vector<std::string> Invocation::parse(Options& options, Order order) const {
+  if (described != nullptr) {
+    *described = options.describe();
+    throw HelpShown{};
+  }
   try {
     return options.parse(words, order);
   } catch (const Options::HelpRequested&) {

@@ -38,7 +38,7 @@ bool one_matches(const vm::VmRecord& vm, const std::string& key, const std::stri
   if (key == "exited") {
     return vm.status == vm::VmStatus::kExited && std::to_string(vm.exit_code.value_or(0)) == value;
   }
-  if (key == "health") return value == "none";
+  if (key == "health") return value == (vm.health.status.empty() ? "none" : vm.health.status);
   return vm.image == value || vm.image_digest == value || vm.image_digest == "sha256:" + value;
 }
 

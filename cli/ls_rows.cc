@@ -23,7 +23,8 @@ std::string since(std::int64_t time_ns) {
 std::string status_text(const vm::VmRecord& vm) {
   switch (vm.status) {
     case vm::VmStatus::kRunning:
-      return base::cat("Up ", since(vm.started_ns), " ago");
+      return base::cat("Up ", since(vm.started_ns), " ago",
+                       vm.health.status.empty() ? "" : " (" + vm.health.status + ")");
     case vm::VmStatus::kPaused:
       return "Paused";
     case vm::VmStatus::kExited:
@@ -43,6 +44,10 @@ std::string status_text(const vm::VmRecord& vm) {
 
 std::string pid_text(const vm::VmRecord& vm) {
   return vm.has_monitor() ? std::to_string(vm.monitor.pid) : "-";
+}
+
+std::string or_dash(const std::string& text) {
+  return text.empty() ? "-" : text;
 }
 
 std::string id_of(const vm::VmRecord& vm, bool full) {
@@ -77,8 +82,9 @@ std::string ls_table(const std::vector<vm::VmRecord>& vms, bool full_ids, bool w
     rows.push_back({"NAME", "ID", "PID", "STATUS", "HEALTH", "IP", "PORTS", "IMAGE", "MEM", "AGE"});
   }
   for (const auto& vm : vms) {
-    rows.push_back({vm.name, id_of(vm, full_ids), pid_text(vm), status_text(vm), "-", "-", "-",
-                    vm.image, human_mib(vm.mem_mib), since(vm.created_ns)});
+    rows.push_back({vm.name, id_of(vm, full_ids), pid_text(vm), status_text(vm),
+                    or_dash(vm.health.status), "-", "-", vm.image, human_mib(vm.mem_mib),
+                    since(vm.created_ns)});
   }
   return render_table(rows);
 }
@@ -92,7 +98,7 @@ std::string ls_json(const std::vector<vm::VmRecord>& vms) {
         {"pid", vm.has_monitor() ? Json(vm.monitor.pid) : Json()},
         {"status", to_string(vm.status)},
         {"exit_code", vm.exit_code ? Json(*vm.exit_code) : Json()},
-        {"health", nullptr},
+        {"health", vm.health.status.empty() ? Json() : Json(vm.health.status)},
         {"ip", nullptr},
         {"ports", Json::array()},
         {"image", vm.image},
@@ -118,7 +124,7 @@ Json ls_podman_rows(const std::vector<vm::VmRecord>& vms, bool full_ids, bool fo
              {"Exited", vm.status == vm::VmStatus::kExited},
              {"ExitedAt", go_seconds(vm.finished_ns)},
              {"ExitCode", vm.exit_code.value_or(0)},
-             {"Health", ""},
+             {"Health", vm.health.status},
              {"IP", ""},
              {"Image", vm.image},
              {"ImageID", image_id(vm.image_digest, full_ids || !for_template)},

@@ -24,7 +24,8 @@ std::int64_t monotonic_ns() {
 
 cli::UsageError unknown_command(const std::vector<std::string>& words) {
   if (words.empty()) return cli::UsageError("no command is given");
-  if (words[0] == "podman") return cli::UsageError("podman needs a verb: podman run");
+  if (words[0] == "podman")
+    return cli::UsageError("podman needs a verb: podman run, podman create");
   return cli::UsageError(base::cat("unknown command ", base::quoted(words[0])));
 }
 

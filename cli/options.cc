@@ -237,14 +237,8 @@ std::vector<std::string> Options::parse(const std::vector<std::string>& words, O
   return arguments;
 }
 
-std::string Options::help() const {
-  std::vector<std::pair<std::string, std::string>> lines;
-  const auto add = [&](const std::string& name, char letter, const std::string& argument,
-                       const std::string& text) {
-    std::string head = letter != 0 ? base::cat("  -", letter, ", --", name) : "      --" + name;
-    if (!argument.empty()) head += ' ' + argument;
-    lines.emplace_back(name, wrapped(head, text));
-  };
+std::vector<OptionDescription> Options::describe() const {
+  std::vector<OptionDescription> options;
   bool has_help = false;
   for (const auto& option : state_->table.options()) {
     const std::string name = option->long_name();
@@ -253,12 +247,22 @@ std::string Options::help() const {
     const std::string shown =
         option->canonical_display_name(po::command_line_style::allow_dash_for_short);
     const char letter = shown.size() == 2 && shown[0] == '-' ? shown[1] : '\0';
-    add(name, letter, is_flag(*option) ? "" : option->semantic()->name(), option->description());
+    options.push_back(
+        {name, letter, is_flag(*option) ? "" : option->semantic()->name(), option->description()});
   }
-  if (!has_help) add("help", 'h', "", "Print this and exit");
-  std::sort(lines.begin(), lines.end());
+  if (!has_help) options.push_back({"help", 'h', "", "Print this and exit"});
+  std::sort(options.begin(), options.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
+  return options;
+}
+
+std::string Options::help() const {
   std::string text;
-  for (const auto& line : lines) text += line.second;
+  for (const auto& [name, letter, argument, help] : describe()) {
+    std::string head = letter != 0 ? base::cat("  -", letter, ", --", name) : "      --" + name;
+    if (!argument.empty()) head += ' ' + argument;
+    text += wrapped(head, help);
+  }
   return text;
 }
 

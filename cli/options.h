@@ -16,6 +16,13 @@ enum class Order {
   kBeforeArguments,
 };
 
+struct OptionDescription {
+  std::string name;      // without dashes
+  char letter = 0;       // 0: none
+  std::string argument;  // empty: a switch
+  std::string help;
+};
+
 // Names are given as "long,s" or "long". Text is read as podman reads it: "--long value",
 // "--long=value", "-s value", "-svalue", "-abc" for flags together, "--flag=false"; "--" ends the
 // options. A flag or a value given twice counts as the last time. Every command has "help,h".
@@ -44,6 +51,8 @@ class Options {
   std::vector<std::string> parse(const std::vector<std::string>& words, Order order);
   struct HelpRequested {};
 
+  // Every option, "help" among them, by name.
+  std::vector<OptionDescription> describe() const;
   // "  -t, --tty            text", one line or more for each option.
   std::string help() const;
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 
@@ -86,6 +87,16 @@ std::string human_duration(std::int64_t seconds) {
   if (hours < 24 * 30 * 2) return base::cat(hours / 24 / 7, " weeks");
   if (hours < 24 * 365 * 2) return base::cat(hours / 24 / 30, " months");
   return base::cat(hours / 24 / 365, " years");
+}
+
+std::string human_size(std::uint64_t bytes) {
+  constexpr std::array kUnits{"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1000 && unit + 1 < kUnits.size(); ++unit) value /= 1000;
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.4g%s", value, kUnits[unit]);
+  return text.data();
 }
 
 std::string human_mib(std::uint64_t mib) {

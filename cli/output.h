@@ -29,6 +29,9 @@ std::string render_table(const std::vector<std::vector<std::string>>& rows,
 // "Less than a second".
 std::string human_duration(std::int64_t seconds);
 
+// "0B", "2.2MB", "1.234GB": powers of 1000 and four digits, as podman prints sizes.
+std::string human_size(std::uint64_t bytes);
+
 // "512 MiB", "1.5 GiB".
 std::string human_mib(std::uint64_t mib);
 

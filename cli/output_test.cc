@@ -75,5 +75,12 @@ TEST(TimingsTest, NamesCannotSteerTheTerminal) {
   EXPECT_NE(timings.table().find("guest: m "), std::string::npos) << timings.table();
 }
 
+TEST(OutputTest, SizesArePrintedAsPodmanPrintsThem) {
+  EXPECT_EQ(human_size(0), "0B");
+  EXPECT_EQ(human_size(999), "999B");
+  EXPECT_EQ(human_size(2200000), "2.2MB");
+  EXPECT_EQ(human_size(1234567890), "1.235GB");
+}
+
 }  // namespace
 }  // namespace cli

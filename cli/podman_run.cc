@@ -57,29 +57,55 @@ wire::ProcessStart process_start(const vm::RunOptions& run) {
   return start;
 }
 
-}  // namespace
+struct Wanted {
+  vm::RunOptions run;
+  image::Reference reference;
+};
 
-int podman_run(Invocation& invocation) {
+Wanted parse(const Invocation& invocation) {
   RunFlags flags;
   Options options;
   flags.declare(options);
   const auto arguments = invocation.parse(options, Order::kBeforeArguments);
-  vm::RunOptions run;
-  image::Reference reference;
   try {
-    run = flags.finish(arguments, host_environment());
-    reference = image::parse_reference(run.image);
+    Wanted wanted{flags.finish(arguments, host_environment()), {}};
+    wanted.reference = image::parse_reference(wanted.run.image);
+    return wanted;
   } catch (const base::Error& error) {
     throw UsageError(error);
   }
+}
 
+}  // namespace
+
+int podman_create(Invocation& invocation) {
+  const Wanted wanted = parse(invocation);
+  const vm::RunOptions& run = wanted.run;
+  const InterruptGuard interrupt;
+  vm::VmManager manager = invocation.manager();
+  base::Rollback rollback;
+  const base::Fd cidfile = make_cidfile(run.cidfile, rollback);
+  const image::ImageDisk image = prepare_image(manager, wanted.reference, interrupt.cancellation());
+  const vm::VmRecord record = manager.create(run, image);
+  if (cidfile) base::write_all(cidfile, record.id);
+  // Whatever happened until here is taken back by the next command.
+  interrupt.cancellation().check();
+  manager.keep_created(record);
+  rollback.commit();
+  print(record.id + '\n');
+  return 0;
+}
+
+int podman_run(Invocation& invocation) {
+  const Wanted wanted = parse(invocation);
+  const vm::RunOptions& run = wanted.run;
   Timings timings(invocation.start_ns);
   // Until the container is started a signal takes back what was begun; then it is the container's.
   const InterruptGuard interrupt;
   vm::VmManager manager = invocation.manager();
   base::Rollback rollback;
   const base::Fd cidfile = make_cidfile(run.cidfile, rollback);
-  const image::ImageDisk image = prepare_image(manager, reference, interrupt.cancellation());
+  const image::ImageDisk image = prepare_image(manager, wanted.reference, interrupt.cancellation());
   timings.note("image");
   const vm::VmRecord record = manager.create(run, image);
   rollback.push([&] { manager.remove(record, true, 0); });

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/utf8.h"
+#include "cli/command.h"
 #include "vm/flag_parsers.h"
 
 namespace cli {
@@ -67,22 +68,14 @@ void RunFlags::declare_life(Options& options) {
                 [this](const std::string& text) { run_.stop_signal = vm::parse_signal(text); });
   options.value("stop-timeout", "SECONDS", "From the stop signal to KILL; default 10",
                 [this](const std::string& text) { run_.stop_timeout = vm::parse_seconds(text); });
-  options.value("restart", "POLICY", "no; restarting is not in this version",
-                [](const std::string& text) {
-                  if (vm::parse_restart(text).policy != vm::RestartPolicy::kNo) {
-                    throw not_in_this_version("restarts", "leave it at --restart no");
-                  }
+  options.value("restart", "POLICY",
+                "When the container has ended: no, on-failure[:N], always or unless-stopped",
+                [this](const std::string& text) {
+                  const vm::Restart restart = vm::parse_restart(text);
+                  run_.restart = restart.policy;
+                  run_.restart_max = restart.max;
                 });
-  options.value("health-cmd", "COMMAND", "none; health checks are not in this version",
-                [](const std::string& text) {
-                  if (vm::parse_health_command(text) != std::vector<std::string>{"NONE"}) {
-                    throw not_in_this_version("health checks", "");
-                  }
-                });
-  for (const char* name : {"health-url", "health-interval"}) {
-    options.value(name, "VALUE", "Not in this version",
-                  [](const std::string&) { throw not_in_this_version("health checks", ""); });
-  }
+  declare_health(options);
   options.value(
       "log-driver", "DRIVER", "k8s-file, the only one (also: file)", [](const std::string& text) {
         if (text != "k8s-file" && text != "file") {
@@ -90,9 +83,47 @@ void RunFlags::declare_life(Options& options) {
               base::cat("unknown log driver ", base::quoted(text), ": the only one is k8s-file"));
         }
       });
+  options.list("log-opt", "KEY=VALUE", "Not in this version", [](const std::string&) {
+    throw not_in_this_version("log options", "logs rotate by themselves");
+  });
   options.value("pull", "POLICY", "missing, always or never; default missing",
                 [this](const std::string& text) { run_.pull = vm::parse_pull(text); });
   options.flag("timings", run_.timings, "Say on standard error what the start took");
+}
+
+void RunFlags::declare_health(Options& options) {
+  vm::HealthOptions& health = run_.health;
+  options.value(
+      "health-cmd", "COMMAND",
+      "Checks the container's health: a shell command, a JSON array, or none",
+      [&health](const std::string& text) { health.command = vm::parse_health_command(text); });
+  options.flag("no-healthcheck", no_health_check_, "Not even the image's");
+  options.value("health-interval", "TIME", "Between two checks; default 30s; disable for none",
+                [&health](const std::string& text) {
+                  health.interval =
+                      text == "disable" ? std::chrono::nanoseconds(0) : vm::parse_duration(text);
+                });
+  options.value("health-timeout", "TIME", "Of one check; default 30s",
+                [&health](const std::string& text) {
+                  health.timeout = vm::parse_duration(text);
+                  if (*health.timeout < std::chrono::seconds(1)) {
+                    throw base::Error("it has to be at least a second");
+                  }
+                });
+  options.value(
+      "health-start-period", "TIME", "From the start, in which failures do not count; default 0s",
+      [&health](const std::string& text) { health.start_period = vm::parse_duration(text); });
+  options.value("health-retries", "N", "Failures in a row that make it unhealthy; default 3",
+                [&health](const std::string& text) {
+                  const std::size_t retries = parse_count(text);
+                  if (retries == 0 || retries > 1'000'000) {
+                    throw base::Error("it has to be from 1 to 1000000");
+                  }
+                  health.retries = static_cast<int>(retries);
+                });
+  options.value("health-url", "URL", "Needs a network", [](const std::string&) {
+    throw not_in_this_version("health checks by URL", "use --health-cmd");
+  });
 }
 
 void RunFlags::declare_machine(Options& options) {
@@ -210,6 +241,15 @@ vm::RunOptions RunFlags::finish(const std::vector<std::string>& arguments,
   run_.network = vm::NetworkMode::kNone;
   run_.snapshot_auto = false;
   run_.env = read_environment(env_files_, env_, host_environment);
+  if (no_health_check_) {
+    if (!run_.health.command.empty()) {
+      throw base::Error("--health-cmd and --no-healthcheck exclude each other");
+    }
+    run_.health.command = {"NONE"};
+  }
+  if (run_.remove && run_.restart && *run_.restart != vm::RestartPolicy::kNo) {
+    throw base::Error("the --rm option conflicts with --restart");
+  }
   if (run_.balloon_bytes >= run_.memory_bytes) {
     throw base::Error("--balloon: it leaves the VM no memory");
   }

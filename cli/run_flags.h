@@ -25,12 +25,14 @@ class RunFlags {
 
  private:
   void declare_life(Options& options);
+  void declare_health(Options& options);
   void declare_machine(Options& options);
   void declare_network(Options& options);
   void declare_files(Options& options);
   void declare_process(Options& options);
 
   vm::RunOptions run_;
+  bool no_health_check_ = false;
   std::vector<std::string> env_;
   std::vector<std::string> env_files_;
 };

@@ -147,10 +147,8 @@ TEST(RunFlagsTest, WhatThisVersionLacksIsRefusedByName) {
            {"--map-uid", "0:0:1"},
            {"--hypervisor", "firecracker"},
            {"--snapshot", "auto"},
-           {"--restart", "always"},
-           {"--health-cmd", "true"},
-           {"--health-interval", "3s"},
            {"--health-url", "http://x"},
+           {"--log-opt", "max-size=1m"},
        }) {
     const std::string error = error_of({flag, value});
     EXPECT_THAT(error, HasSubstr(flag + ": this version has no")) << flag;
@@ -181,6 +179,25 @@ TEST(RunFlagsTest, MalformedValuesNameTheirFlag) {
        }) {
     EXPECT_THAT(error_of({flag, value}), ::testing::StartsWith(flag + ": ")) << flag;
   }
+}
+
+TEST(RunFlagsTest, RestartExcludesRemoval) {
+  EXPECT_THAT(error_of({"--rm", "--restart", "always"}), HasSubstr("conflicts with --restart"));
+  EXPECT_EQ(error_of({"--rm", "--restart", "no"}), "");
+  EXPECT_EQ(error_of({"--restart", "on-failure:3"}), "");
+  EXPECT_THAT(error_of({"--restart", "always:3"}), HasSubstr("only on-failure takes a number"));
+}
+
+TEST(RunFlagsTest, HealthFlagsAreChecked) {
+  EXPECT_EQ(error_of({"--health-cmd", "true", "--health-interval", "3s", "--health-retries", "2",
+                      "--health-timeout", "1s", "--health-start-period", "1m"}),
+            "");
+  EXPECT_EQ(error_of({"--health-interval", "disable"}), "");
+  EXPECT_EQ(error_of({"--no-healthcheck"}), "");
+  EXPECT_THAT(error_of({"--health-cmd", "true", "--no-healthcheck"}), HasSubstr("exclude"));
+  EXPECT_THAT(error_of({"--health-timeout", "10ms"}), HasSubstr("at least a second"));
+  EXPECT_THAT(error_of({"--health-retries", "0"}), HasSubstr("from 1"));
+  EXPECT_THAT(error_of({"--health-interval", "often"}), HasSubstr("--health-interval"));
 }
 
 TEST(RunFlagsTest, BalloonAsLargeAsTheMemoryIsRefused) {

@@ -13,7 +13,7 @@ _fcvm_vms() {
 _fcvm_options() {
   case $1 in
     '') echo '--config --data-dir -h --help --log-format --log-level -v --version' ;;
-    completions | wait) echo '-h --help' ;;
+    completions | 'healthcheck run' | rename) echo '-h --help' ;;
     exec)
       echo '-d --detach --detach-keys -e --env --env-file -h --help -i --interactive --privileged
         -t --tty -u --user --vm -w --workdir'
@@ -23,19 +23,25 @@ _fcvm_options() {
     logs) echo '-f --follow -h --help -n --names --since --tail -t --timestamps --until' ;;
     ls) echo '-a --all -f --filter --format -h --help --json --no-trunc --noheading -q --quiet' ;;
     pause | unpause) echo '-a --all -h --help' ;;
-    'podman run')
+    'podman create' | 'podman run')
       echo '--accel --add-host --balloon --cap-add --cap-drop --cidfile --cpus --cpuset-cpus -d --detach
         --detach-keys --disk --dns --dns-search --engine --entrypoint -e --env --env-file
-        --health-cmd --health-interval --health-url -h --help --hostname --hypervisor --init -i
-        --interactive --kernel --kernel-args -l --label --log-driver -v --map --map-uid -m --memory
-        --name --network --network-allow --privileged -p --publish --pull --read-only --restart --rm
+        --health-cmd --health-interval --health-retries --health-start-period --health-timeout --health-url
+        -h --help --hostname --hypervisor --init -i
+        --interactive --kernel --kernel-args -l --label --log-driver --log-opt -v --map --map-uid -m --memory
+        --name --network --network-allow --no-healthcheck --privileged -p --publish --pull --read-only --restart --rm
         --rootfs-size --rootless-backend --snapshot --stop-signal --stop-timeout --timings --tmpfs -t
         --tty --ulimit -u --user -w --workdir'
       ;;
+    restart) echo '-a --all -h --help --running -t --time' ;;
     rm) echo '-a --all -f --force -h --help -i --ignore -t --time' ;;
     setup) echo '--base-packages --force -h --help --kernel --size' ;;
+    start) echo '-a --all --attach --detach-keys -h --help -i --interactive' ;;
     stop) echo '-a --all -h --help -i --ignore -t --time' ;;
-    doctor | version) echo '-h --help --json' ;;
+    'system df') echo '--format -h --help --json' ;;
+    'system prune') echo '-f --force -h --help' ;;
+    doctor | 'system reconcile' | version) echo '-h --help --json' ;;
+    wait) echo '--condition -h --help' ;;
   esac
 }
 
@@ -43,6 +49,7 @@ _fcvm_options() {
 _fcvm_values() {
   case $1 in
     --accel) echo 'auto kvm tcg' ;;
+    --condition) echo 'created running paused exited stopped healthy unhealthy' ;;
     --engine) echo 'podman crun' ;;
     --hypervisor) echo 'auto qemu' ;;
     --log-driver) echo 'k8s-file' ;;
@@ -50,14 +57,15 @@ _fcvm_values() {
     --log-level) echo 'trace debug info warn error off' ;;
     --network) echo 'none' ;;
     --pull) echo 'missing always never' ;;
-    --restart) echo 'no' ;;
+    --restart) echo 'no on-failure always unless-stopped' ;;
     --snapshot) echo 'off' ;;
     -s | --signal | --stop-signal) echo 'HUP INT QUIT KILL USR1 USR2 TERM CONT STOP' ;;
     --cidfile | --config | --env-file | --kernel) echo '@files' ;;
     --data-dir) echo '@folders' ;;
     --add-host | --balloon | --base-packages | --cap-add | --cap-drop | --cpus | --cpuset-cpus | \
       --detach-keys | --disk | --dns | --dns-search | --entrypoint | -e | --env | --filter | --format | \
-      --health-cmd | --health-interval | --health-url | --hostname | --kernel-args | -l | --label | \
+      --health-cmd | --health-interval | --health-retries | --health-start-period | \
+      --health-timeout | --health-url | --hostname | --kernel-args | -l | --label | --log-opt | \
       --map | --map-uid | -m | --memory | --name | --network-allow | -p | --publish | \
       --rootfs-size | --rootless-backend | --since | --size | --stop-timeout | --tail | --time | \
       --tmpfs | --ulimit | --until | -u | --user | -w | --workdir) echo '' ;;
@@ -68,7 +76,7 @@ _fcvm_values() {
 # True when the letter takes a value with this command only.
 _fcvm_takes_value() {
   case "$1 $2" in
-    'inspect -f' | 'ls -f' | 'podman run -v' | 'rm -t' | 'stop -t') return 0 ;;
+    'inspect -f' | 'ls -f' | 'podman create -v' | 'podman run -v' | 'restart -t' | 'rm -t' | 'stop -t') return 0 ;;
   esac
   _fcvm_values "$2" > /dev/null
 }
@@ -97,8 +105,8 @@ _fcvm() {
     elif [[ -z $command ]]; then
       command=$word
       [[ $command != ps ]] || command='ls'
-    elif [[ $command == podman ]]; then
-      command="podman $word"
+    elif [[ $command == healthcheck || $command == podman || $command == system ]]; then
+      command="$command $word"
     else
       ((arguments++))
     fi
@@ -114,7 +122,7 @@ _fcvm() {
     return
   fi
   # Behind the first argument everything is the container's.
-  if ((arguments > 0)) && [[ $command == exec || $command == 'podman run' ]]; then
+  if ((arguments > 0)) && [[ $command == exec || $command == 'podman '* ]]; then
     mapfile -t COMPREPLY < <(compgen -f -- "$current")
     return
   fi
@@ -123,12 +131,14 @@ _fcvm() {
     return
   fi
   case $command in
-    '') values='completions doctor exec inspect kill logs ls pause podman rm setup stop unpause version wait' ;;
-    podman) values=run ;;
-    'podman run') values='docker-archive: oci: oci-archive: containers-storage: dir:' ;;
-    completions) values=bash ;;
-    exec | kill | pause | stop | unpause) values=$(_fcvm_vms running) ;;
-    inspect | logs | rm | wait) values=$(_fcvm_vms all) ;;
+    '') values='completions doctor exec healthcheck inspect kill logs ls pause podman rename restart rm setup start stop system unpause version wait' ;;
+    healthcheck) values=run ;;
+    system) values='df prune reconcile' ;;
+    podman) values='create run' ;;
+    'podman create' | 'podman run') values='docker-archive: oci: oci-archive: containers-storage: dir:' ;;
+    completions) values='bash zsh fish' ;;
+    exec | 'healthcheck run' | kill | pause | stop | unpause) values=$(_fcvm_vms running) ;;
+    inspect | logs | rename | restart | rm | start | wait) values=$(_fcvm_vms all) ;;
     *) values= ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")

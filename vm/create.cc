@@ -21,6 +21,7 @@
 #include "storage/reflink.h"
 #include "vm/bundle.h"
 #include "vm/clock.h"
+#include "vm/flag_parsers.h"
 #include "vm/guest_paths.h"
 #include "vm/launch_plan.h"
 #include "vm/podman_arguments.h"
@@ -181,8 +182,11 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   record.open_stdin = options.interactive;
   record.auto_remove = options.remove;
   record.stop_timeout_s = static_cast<int>(options.stop_timeout.count());
+  if (options.restart) record.restart_policy = to_string(*options.restart);
+  record.restart_max = options.restart_max;
 
   LaunchPlan plan;
+  plan.health = resolve_health_check(options.health, image.meta.config.healthcheck);
   plan.hypervisor = can.hypervisor;
   switch (options.accel) {
     case AccelChoice::kAuto:

@@ -369,14 +369,27 @@ AccelChoice parse_accel(std::string_view text) {
   return parse_choice(text, "accelerator", kAccels);
 }
 
+namespace {
+
+constexpr std::array<std::pair<std::string_view, RestartPolicy>, 4> kRestartPolicies = {
+    {{"no", RestartPolicy::kNo},
+     {"on-failure", RestartPolicy::kOnFailure},
+     {"always", RestartPolicy::kAlways},
+     {"unless-stopped", RestartPolicy::kUnlessStopped}}};
+
+}  // namespace
+
+std::string_view to_string(RestartPolicy policy) {
+  for (const auto& [name, known] : kRestartPolicies) {
+    if (known == policy) return name;
+  }
+  return "no";
+}
+
 Restart parse_restart(std::string_view text) {
   const std::size_t colon = text.find(':');
-  static constexpr std::array<std::pair<std::string_view, RestartPolicy>, 3> kPolicies = {
-      {{"no", RestartPolicy::kNo},
-       {"on-failure", RestartPolicy::kOnFailure},
-       {"always", RestartPolicy::kAlways}}};
   Restart restart;
-  restart.policy = parse_choice(text.substr(0, colon), "restart policy", kPolicies);
+  restart.policy = parse_choice(text.substr(0, colon), "restart policy", kRestartPolicies);
   if (colon == std::string_view::npos) return restart;
   const auto times = parse_digits<std::uint16_t>(text.substr(colon + 1));
   if (restart.policy != RestartPolicy::kOnFailure || !times) {

@@ -83,7 +83,8 @@ struct Restart {
   RestartPolicy policy = RestartPolicy::kNo;
   int max = 0;
 };
-// "no", "always", "on-failure[:N]".
+std::string_view to_string(RestartPolicy policy);
+// "no", "always", "unless-stopped", "on-failure[:N]".
 Restart parse_restart(std::string_view text);
 
 // "ctrl-p,ctrl-q" or single characters: the bytes of the sequence; "" switches detaching off.

@@ -21,11 +21,23 @@ std::string hex_of(const std::string& digest) {
   return digest.substr(digest.find(':') + 1);
 }
 
+Json health_of(const Health& health) {
+  Json log = Json::array();
+  for (const auto& entry : health.log) {
+    log.push_back({{"Start", time_text(entry.start_ns)},
+                   {"End", time_text(entry.end_ns)},
+                   {"ExitCode", entry.exit_code},
+                   {"Output", entry.output}});
+  }
+  return {{"Status", health.status}, {"FailingStreak", health.failing_streak}, {"Log", log}};
+}
+
 Json state_of(const VmRecord& record) {
-  return {{"Status", to_string(record.status)},
+  return {{"Health", health_of(record.health)},
+          {"Status", to_string(record.status)},
           {"Running", record.status == VmStatus::kRunning},
           {"Paused", record.status == VmStatus::kPaused},
-          {"Restarting", false},
+          {"Restarting", record.status == VmStatus::kStarting && record.restart_count > 0},
           {"OOMKilled", record.oom_killed},
           {"Dead", false},
           {"Pid", record.vmm.pid},
@@ -59,6 +71,13 @@ void add_plan(Json& json, const LaunchPlan& plan) {
   json["Vm"]["Initramfs"] = plan.initramfs;
   json["Vm"]["KernelArgs"] = plan.kernel_args;
   json["Config"]["Hostname"] = plan.boot.host_name;
+  if (!plan.health.test.empty()) {
+    json["Config"]["Healthcheck"] = {{"Test", plan.health.test},
+                                     {"Interval", plan.health.interval.count()},
+                                     {"Timeout", plan.health.timeout.count()},
+                                     {"StartPeriod", plan.health.start_period.count()},
+                                     {"Retries", plan.health.retries}};
+  }
   json["HostConfig"]["CpusetCpus"] = plan.cpuset_cpus;
   add_bundle(json, Json::parse(plan.boot.container.config_json));
 }
@@ -79,7 +98,7 @@ std::string VmManager::inspect(const VmRecord& record) const {
       {"Image", hex_of(record.image_digest)},
       {"ImageDigest", record.image_digest},
       {"ImageName", record.image},
-      {"RestartCount", 0},
+      {"RestartCount", record.restart_count},
       {"Driver", "overlay"},
       {"Mounts", Json::array()},
       {"LogPath", paths.log},
@@ -90,6 +109,7 @@ std::string VmManager::inspect(const VmRecord& record) const {
         {"Image", record.image},
         {"Cmd", record.command},
         {"Labels", record.labels},
+        {"Healthcheck", nullptr},
         {"StopSignal", record.stop_signal},
         {"StopTimeout", record.stop_timeout_s}}},
       {"HostConfig",
@@ -98,7 +118,8 @@ std::string VmManager::inspect(const VmRecord& record) const {
         {"Memory", record.mem_mib << 20},
         {"CpuCount", record.cpus},
         {"LogConfig", {{"Type", "k8s-file"}, {"Path", paths.log}}},
-        {"RestartPolicy", {{"Name", ""}, {"MaximumRetryCount", 0}}}}},
+        {"RestartPolicy",
+         {{"Name", record.restart_policy}, {"MaximumRetryCount", record.restart_max}}}}},
       {"Vm",
        {{"Engine", record.engine},
         {"Hypervisor", record.hypervisor},

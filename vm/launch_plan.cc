@@ -26,6 +26,7 @@ std::string to_json(const LaunchPlan& plan) {
       {"mem_mib", plan.mem_mib},
       {"balloon_mib", plan.balloon_mib},
       {"disks", disks},
+      {"health", to_json(plan.health)},
       {"boot", wire::to_json(plan.boot)},
   };
   // What a user typed may not be UTF-8.
@@ -53,6 +54,10 @@ LaunchPlan parse_launch_plan(std::string_view text) {
     for (const Json& disk : json.at("disks")) {
       plan.disks.push_back({disk.at("id").get<std::string>(), disk.at("path").get<std::string>(),
                             disk.at("read_only").get<bool>()});
+    }
+    // Absent in plans of older versions.
+    if (json.contains("health")) {
+      plan.health = parse_health_check(json.at("health").get<std::string>());
     }
     plan.boot = wire::parse_boot_plan(json.at("boot").get<std::string>());
   } catch (const Json::exception& error) {

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "vm/health_check.h"
 #include "wire/boot_plan.h"
 
 namespace vm {
@@ -30,6 +31,7 @@ struct LaunchPlan {
   std::uint64_t mem_mib = 0;
   std::uint64_t balloon_mib = 0;  // memory the guest is asked to get along with; 0: all
   std::vector<LaunchDisk> disks;
+  HealthCheck health;
   wire::BootPlan boot;  // its clock and entropy are filled in when it is sent
 };
 

@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::json;
 using Op = MonitorRequest::Op;
 
-constexpr std::array<std::pair<Op, std::string_view>, 7> kOpNames{{
+constexpr std::array<std::pair<Op, std::string_view>, 10> kOpNames{{
     {Op::kPing, "ping"},
     {Op::kStop, "stop"},
     {Op::kKill, "kill"},
@@ -21,6 +21,9 @@ constexpr std::array<std::pair<Op, std::string_view>, 7> kOpNames{{
     {Op::kTimings, "timings"},
     {Op::kPause, "pause"},
     {Op::kUnpause, "unpause"},
+    {Op::kRestart, "restart"},
+    {Op::kRename, "rename"},
+    {Op::kHealth, "health"},
 }};
 
 }  // namespace
@@ -31,7 +34,8 @@ std::string to_json(const MonitorRequest& request) {
     if (op == request.op) json["op"] = name;
   }
   if (request.timeout_s) json["timeout_s"] = *request.timeout_s;
-  return json.dump();
+  if (!request.name.empty()) json["name"] = request.name;
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string to_json(const MonitorReply& reply) {
@@ -58,6 +62,7 @@ MonitorRequest parse_monitor_request(std::string_view text) {
     if (!known) throw base::Error(base::cat("unknown request ", base::quoted(wanted)));
     request.signal = json.value("signal", 0);
     request.even_paused = json.value("even_paused", false);
+    request.name = json.value("name", std::string());
     if (json.contains("timeout_s")) request.timeout_s = json.at("timeout_s").get<int>();
   } catch (const Json::exception& error) {
     throw base::Error(base::cat("reading a monitor request: ", error.what()));

@@ -19,17 +19,21 @@ struct MonitorRequest {
     kTimings,  // answered at once
     kPause,    // answered when the vCPUs stand still
     kUnpause,  // answered when they run and the guest's clock is right again
+    kRestart,  // as kStop, then the VM is started again; answered when the container runs
+    kHealth,   // checks the container's health; exit_code is 0 when it passed, else 1
+    kRename,   // `name`; whoever asks holds the store's lock and has checked it
   };
   Op op = Op::kPing;
   int signal = 0;                // kKill; kStop: 0 is the VM's own stop signal
-  std::optional<int> timeout_s;  // kStop: absent is the VM's own
+  std::optional<int> timeout_s;  // kStop, kRestart: absent is the VM's own
   bool even_paused = false;      // kStop: unpause a paused VM for it instead of refusing
+  std::string name;              // kRename
 };
 
 struct MonitorReply {
   bool ok = true;
   std::string error;
-  std::optional<int> exit_code;  // kStop, kWait
+  std::optional<int> exit_code;  // kStop, kWait, kHealth
   bool removed = false;          // kStop, kWait: the VM was run with --rm and is gone
   std::map<std::string, std::int64_t> timings_us;
 };

@@ -14,7 +14,7 @@ namespace vm {
 
 enum class NetworkMode { kNone, kBridged, kRootless };
 enum class PullPolicy { kMissing, kAlways, kNever };
-enum class RestartPolicy { kNo, kOnFailure, kAlways };
+enum class RestartPolicy { kNo, kOnFailure, kAlways, kUnlessStopped };
 enum class Engine { kPodman, kCrun };
 enum class HypervisorChoice { kAuto, kQemu, kFirecracker };
 enum class AccelChoice { kAuto, kKvm, kTcg };
@@ -61,7 +61,10 @@ struct HealthOptions {
   std::vector<std::string>
       command;  // {"CMD-SHELL", text}, {"CMD", …} or {"NONE"}; empty: the image's
   std::string url;
-  std::optional<std::chrono::nanoseconds> interval;
+  std::optional<std::chrono::nanoseconds> interval;  // 0: no timer
+  std::optional<std::chrono::nanoseconds> timeout;
+  std::optional<std::chrono::nanoseconds> start_period;
+  std::optional<int> retries;
   bool operator==(const HealthOptions&) const = default;
 };
 
@@ -127,8 +130,8 @@ struct RunOptions {
   HealthOptions health;
   int stop_signal = 0;  // 0: the image's, else SIGTERM
   std::chrono::seconds stop_timeout{10};
-  RestartPolicy restart = RestartPolicy::kNo;
-  int restart_max = 0;  // of kOnFailure; 0: no limit
+  std::optional<RestartPolicy> restart;  // absent: as kNo
+  int restart_max = 0;                   // of kOnFailure; 0: no limit
 };
 
 // `fcvm exec` inside the container.

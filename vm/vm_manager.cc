@@ -17,6 +17,7 @@
 #include "base/process.h"
 #include "vm/bundle.h"
 #include "vm/monitor_client.h"
+#include "vm/session.h"
 
 namespace vm {
 namespace {
@@ -25,6 +26,9 @@ namespace {
 constexpr std::chrono::seconds kReplyDeadline{30};
 // Beyond a stop's own time limit: SIGKILL, shutdown and removal inside the monitor.
 constexpr std::chrono::seconds kStopGrace{60};
+
+// From the VMM's start to the container's, by what the monitor allows each step.
+constexpr std::chrono::seconds kStartLimit{300};
 
 constexpr std::size_t kShortIdChars = 12;
 
@@ -168,6 +172,72 @@ EndResult VmManager::stop(const VmRecord& record, std::optional<int> timeout_s,
   return {reply.exit_code, reply.removed};
 }
 
+void VmManager::start_detached(const VmRecord& record) {
+  if (record.has_monitor()) return;
+  base::EventLoop loop;
+  wire::ProcessStart start;
+  start.kind = wire::ProcessStart::Kind::kContainer;
+  start.detach = true;
+  start.use_stdin = start.use_stdout = start.use_stderr = false;
+  const SessionResult result = run_session(loop, this->start(record, 0), start, {});
+  if (result.end == SessionResult::End::kFailed) {
+    throw base::Error(base::cat("starting VM ", base::quoted(record.name), ": ", result.message));
+  }
+}
+
+void VmManager::keep_created(VmRecord record) {
+  const state::RecordLock lock = store_.records().lock_record(record.id);
+  record.status = VmStatus::kCreated;
+  store_.update(lock, record);
+}
+
+void VmManager::restart(const VmRecord& record, std::optional<int> timeout_s) {
+  base::Fd socket;
+  if (record.has_monitor()) {
+    socket = base::try_connect_unix(store_.paths(record.id).monitor_socket);
+  }
+  if (socket) {
+    MonitorRequest request;
+    request.op = MonitorRequest::Op::kRestart;
+    request.timeout_s = timeout_s;
+    const int seconds = timeout_s.value_or(record.stop_timeout_s);
+    const auto limit =
+        seconds < 0
+            ? std::chrono::milliseconds(-1)
+            : std::chrono::milliseconds(std::chrono::seconds(seconds) + kStopGrace + kStartLimit);
+    const MonitorReply reply = ask_monitor(std::move(socket), request, limit);
+    if (!reply.ok) {
+      throw base::Error(base::cat("restarting VM ", base::quoted(record.name), ": ", reply.error));
+    }
+    return;
+  }
+  stop(record, timeout_s);
+  start_detached(store_.read(record.id).take());
+}
+
+void VmManager::rename(const VmRecord& record, const std::string& name) {
+  if (record.name == name) return;
+  const base::FileLock lock = store_.records().lock();
+  check_name(name);
+  if (record.has_monitor()) {
+    MonitorRequest request;
+    request.op = MonitorRequest::Op::kRename;
+    request.name = name;
+    const MonitorReply reply = ask_monitor(connect(record), request, kReplyDeadline);
+    if (!reply.ok) {
+      throw base::Error(base::cat("renaming VM ", base::quoted(record.name), ": ", reply.error));
+    }
+    return;
+  }
+  const state::RecordLock record_lock = store_.records().lock_record(record.id);
+  VmRecord renamed = store_.read(record.id).take();
+  if (renamed.has_monitor()) {
+    throw base::Error(base::cat("VM ", base::quoted(record.name), " was started meanwhile"));
+  }
+  renamed.name = name;
+  store_.update(record_lock, renamed);
+}
+
 void VmManager::kill(const VmRecord& record, int signal) const {
   MonitorRequest request;
   request.op = MonitorRequest::Op::kKill;
@@ -189,6 +259,15 @@ void VmManager::unpause(const VmRecord& record) const {
   MonitorRequest request;
   request.op = MonitorRequest::Op::kUnpause;
   ask_checked(connect(record), request, "unpausing VM", record.name);
+}
+
+bool VmManager::check_health(const VmRecord& record) const {
+  MonitorRequest request;
+  request.op = MonitorRequest::Op::kHealth;
+  // The check's own limit ends it.
+  const MonitorReply reply = ask_monitor(connect(record), request, std::chrono::milliseconds(-1));
+  if (!reply.ok) throw base::Error(base::cat("VM ", base::quoted(record.name), ": ", reply.error));
+  return reply.exit_code == 0;
 }
 
 int VmManager::wait(const VmRecord& record, const base::Cancellation* cancellation) const {

@@ -51,6 +51,14 @@ class VmManager {
   // to attach (wire::ProcessStart, kContainer) or be closed: the container starts after that.
   // `command_start_ns` is the CLOCK_MONOTONIC time its milestones count from; 0: no milestones.
   base::Fd start(const VmRecord& record, std::int64_t command_start_ns);
+  // The same for a VM that may have run before; waits until the container runs, attached to nothing.
+  // An error when it does not run in the end. A VM that has a monitor is left alone.
+  void start_detached(const VmRecord& record);
+  // Says that a VM made by create() is complete: it stays, without being started.
+  void keep_created(VmRecord record);
+  // Stops a running VM and starts it again with what is on its disk; starts another.
+  void restart(const VmRecord& record, std::optional<int> timeout_s);
+  void rename(const VmRecord& record, const std::string& name);
   // A connection to the monitor of a VM that has one; an error "is exited, not running" otherwise.
   base::Fd connect(const VmRecord& record) const;
 
@@ -62,6 +70,12 @@ class VmManager {
   // Its vCPUs stand still when pause() returns; unpause() sets the guest's clock.
   void pause(const VmRecord& record) const;
   void unpause(const VmRecord& record) const;
+  // Runs the health check of a running VM's container; true when it passed.
+  bool check_health(const VmRecord& record) const;
+  // Waits until the VM is in one of these conditions: "created", "running", "paused", "exited" (or
+  // "stopped"), "healthy", "unhealthy". Its exit code when it has ended, else -1, as podman. An
+  // error when the VM has ended and was to do something else.
+  int wait_until(const VmRecord& record, const std::vector<std::string>& conditions) const;
   // Its exit code, once it has ended.
   int wait(const VmRecord& record, const base::Cancellation* cancellation = nullptr) const;
   // With `force` a running VM is stopped first; without it that is an error.

@@ -40,6 +40,29 @@ base::ProcessId process_from_json(const Json& json) {
           json.at("boot_id").get<std::string>()};
 }
 
+Json health_to_json(const Health& health) {
+  Json log = Json::array();
+  for (const auto& entry : health.log) {
+    log.push_back({{"start_ns", entry.start_ns},
+                   {"end_ns", entry.end_ns},
+                   {"exit_code", entry.exit_code},
+                   {"output", entry.output}});
+  }
+  return {{"status", health.status}, {"failing_streak", health.failing_streak}, {"log", log}};
+}
+
+Health health_from_json(const Json& json) {
+  Health health;
+  json.at("status").get_to(health.status);
+  json.at("failing_streak").get_to(health.failing_streak);
+  for (const Json& entry : json.at("log")) {
+    health.log.push_back({entry.at("start_ns").get<std::int64_t>(),
+                          entry.at("end_ns").get<std::int64_t>(), entry.at("exit_code").get<int>(),
+                          entry.at("output").get<std::string>()});
+  }
+  return health;
+}
+
 }  // namespace
 
 std::string_view to_string(VmStatus status) {
@@ -78,6 +101,10 @@ std::string to_json(const VmRecord& record) {
       {"auto_remove", record.auto_remove},
       {"stop_signal", record.stop_signal},
       {"stop_timeout_s", record.stop_timeout_s},
+      {"restart_policy", record.restart_policy},
+      {"restart_max", record.restart_max},
+      {"restart_count", record.restart_count},
+      {"health", health_to_json(record.health)},
       {"timings_us", record.timings_us},
   };
   // What a user typed may not be UTF-8; a record that cannot be written would be worse.
@@ -115,6 +142,11 @@ VmRecord parse_vm_record(std::string_view text) {
     json.at("auto_remove").get_to(record.auto_remove);
     json.at("stop_signal").get_to(record.stop_signal);
     json.at("stop_timeout_s").get_to(record.stop_timeout_s);
+    // Absent in records of older versions.
+    record.restart_policy = json.value("restart_policy", std::string());
+    record.restart_max = json.value("restart_max", 0);
+    record.restart_count = json.value("restart_count", 0);
+    if (json.contains("health")) record.health = health_from_json(json.at("health"));
     json.at("timings_us").get_to(record.timings_us);
   } catch (const Json::exception& error) {
     throw base::Error(base::cat("reading a VM's record: ", error.what()));

@@ -24,6 +24,20 @@ enum class VmStatus {
 };
 std::string_view to_string(VmStatus status);
 
+struct HealthLogEntry {
+  std::int64_t start_ns = 0;
+  std::int64_t end_ns = 0;
+  int exit_code = 0;
+  std::string output;
+};
+
+// What the checks of a container's health have found (vm/monitor/health.h).
+struct Health {
+  std::string status;  // "starting", "healthy", "unhealthy"; empty: it has no check
+  int failing_streak = 0;
+  std::vector<HealthLogEntry> log;  // the last few, oldest first
+};
+
 // What is remembered of a VM: state/<id>.json. Its only writer is the VM's monitor while that lives;
 // before and after it, whoever holds the record's lock.
 struct VmRecord {
@@ -59,6 +73,10 @@ struct VmRecord {
   bool auto_remove = false;
   int stop_signal = 15;
   int stop_timeout_s = 10;
+  std::string restart_policy;  // podman's word for it; empty: none was asked for
+  int restart_max = 0;         // of on-failure; 0: no limit
+  int restart_count = 0;       // by the policy, since the VM was started
+  Health health;
   // Microseconds from the creating command's start to each milestone of the start.
   std::map<std::string, std::int64_t> timings_us;
 

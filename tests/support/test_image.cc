@@ -71,7 +71,7 @@ std::set<std::string> image_disks() {
 }  // namespace
 
 std::string make_test_image(const fs::path& directory, const std::string& seed,
-                            std::size_t filler_bytes) {
+                            std::size_t filler_bytes, const std::string& healthcheck) {
   const fs::path root = directory / "root";
   fs::create_directories(root / "bin");
   for (const char* folder : {"dev", "proc", "sys", "etc", "tmp", "run"}) {
@@ -93,13 +93,16 @@ std::string make_test_image(const fs::path& directory, const std::string& seed,
   checked(std::move(pack));
   fs::remove_all(root);
   const Json layer = add_blob(layout, tar, "application/vnd.oci.image.layer.v1.tar");
-  const Json config =
-      add_json(layout,
-               {{"architecture", "amd64"},
-                {"os", "linux"},
-                {"config", {{"Cmd", {"sh"}}, {"Env", {"PATH=/bin"}}, {"Labels", {{"seed", seed}}}}},
-                {"rootfs", {{"type", "layers"}, {"diff_ids", {layer["digest"]}}}}},
-               "application/vnd.oci.image.config.v1+json");
+  const Json config = add_json(layout,
+                               {{"architecture", "amd64"},
+                                {"os", "linux"},
+                                {"config",
+                                 {{"Cmd", {"sh"}},
+                                  {"Env", {"PATH=/bin"}},
+                                  {"Healthcheck", Json::parse(healthcheck)},
+                                  {"Labels", {{"seed", seed}}}}},
+                                {"rootfs", {{"type", "layers"}, {"diff_ids", {layer["digest"]}}}}},
+                               "application/vnd.oci.image.config.v1+json");
   constexpr const char* kManifestType = "application/vnd.oci.image.manifest.v1+json";
   Json manifest = add_json(
       layout,

@@ -11,11 +11,12 @@ namespace tests {
 // Writes an OCI layout (image-spec 1.0, image-layout.md) into `directory`: the busybox of this
 // machine as /bin/sh, /etc/seed that belongs to kSeedOwner, and a file of `filler_bytes` that do not compress. `seed` makes its digest one
 // nobody else has. Returns a reference, "oci:DIRECTORY:latest". Throws std::runtime_error when the
-// machine has no busybox or tar, and for who is not root.
+// machine has no busybox or tar, and for who is not root. `healthcheck` is docker's addition to the
+// configuration, as JSON.
 inline constexpr unsigned kSeedOwner = 1000;
 inline constexpr unsigned kSeedGroup = 50;
 std::string make_test_image(const std::filesystem::path& directory, const std::string& seed,
-                            std::size_t filler_bytes = 0);
+                            std::size_t filler_bytes = 0, const std::string& healthcheck = "null");
 
 // Removes image disks that were made while it lived, for their images are nobody else's.
 class ImageDisksRestored {

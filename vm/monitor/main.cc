@@ -16,8 +16,8 @@
 #include "hypervisor/hypervisor.h"
 #include "storage/data_directory.h"
 #include "vm/clock.h"
+#include "vm/monitor/keeper.h"
 #include "vm/monitor/log_file.h"
-#include "vm/monitor/monitor.h"
 
 namespace {
 
@@ -86,13 +86,13 @@ int main(int argc, char** argv) {
     if (options.first_client) client = base::duplicate(options.first_client.get());
     base::EventLoop loop;
     const vm::VmStore store{storage::DataDirectory(data_dir)};
-    vm::Monitor monitor(loop, store, hypervisor::make_hypervisor, std::move(options));
+    vm::Keeper keeper(loop, store, hypervisor::make_hypervisor);
     const base::SignalWatch signals(loop, {SIGTERM, SIGINT, SIGHUP, SIGQUIT}, [&](int signal) {
-      if (signal == SIGTERM) monitor.request_stop();
+      if (signal == SIGTERM) keeper.request_stop();
     });
-    monitor.begin();
+    keeper.begin(std::move(options));
     client.reset();
-    if (!monitor.done()) loop.run();
+    while (keeper.alive()) loop.run();
     return 0;
   } catch (const std::exception& error) {
     base::log_error(error.what());

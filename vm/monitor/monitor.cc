@@ -67,7 +67,11 @@ Monitor::~Monitor() = default;
 
 void Monitor::take_record(milliseconds lock_timeout) {
   // Held to the end of this process: whoever gets it knows that the VM has no monitor.
-  record_lock_ = store_.records().lock_record(options_.vm_id, lock_timeout);
+  if (options_.handover) {
+    record_lock_.emplace(std::move(options_.handover->record_lock));
+  } else {
+    record_lock_ = store_.records().lock_record(options_.vm_id, lock_timeout);
+  }
   base::Result<VmRecord> record = store_.read(options_.vm_id);
   if (!record.ok() && record.error().errnum() == ENOENT) {
     // Removed before it was started: only the lock's file is left, made anew by taking it.
@@ -75,15 +79,17 @@ void Monitor::take_record(milliseconds lock_timeout) {
     record_lock_.reset();
   }
   record_ = std::move(record).take();
-  if (record_.has_monitor() || record_.status == VmStatus::kRemoving) {
+  const bool first_life = !options_.handover;
+  if (first_life && (record_.has_monitor() || record_.status == VmStatus::kRemoving)) {
     throw base::Error(
         base::cat("VM ", base::quoted(record_.name), " is ", to_string(record_.status)));
   }
   base::fault_point("monitor.locked");
   record_.status = VmStatus::kStarting;
   record_.monitor = base::identify_process(::getpid()).value();
-  record_.exit_code.reset();
-  record_.error.clear();
+  last_exit_code_ = record_.exit_code;
+  record_.health = {};
+  if (first_life) record_.restart_count = 0;
   record_.timings_us.clear();
   milestone("monitor");
 }
@@ -92,6 +98,13 @@ void Monitor::begin(milliseconds lock_timeout) {
   take_record(lock_timeout);
   log_ = std::make_unique<LogFile>(paths_.log);
   io_ = std::make_unique<ContainerIo>(*log_);
+  if (options_.handover) {
+    listener_ = std::move(options_.handover->listener);
+    restarted_ = std::move(options_.handover->restarted);
+    delay_ = options_.handover->delay;
+    save();
+    listen();
+  }
   // The first client first: it is to hear of everything that fails from here on.
   first_client_done_ = !options_.first_client.valid();
   if (options_.first_client) {
@@ -101,11 +114,23 @@ void Monitor::begin(milliseconds lock_timeout) {
       start_container();
     });
   }
+  if (delay_.count() > 0) {
+    launch_timer_ = loop_.after(delay_, [this] { begin_launch(); });
+  } else {
+    begin_launch();
+  }
+}
+
+void Monitor::begin_launch() {
+  launched_ = true;
+  began_ = base::EventLoop::Clock::now();
+  record_.exit_code.reset();
+  record_.error.clear();
   try {
     base::fault_point("monitor.save");
     store_.update(*record_lock_, record_);
     log_->open();
-    listen();
+    if (!listener_watch_.active()) listen();
     base::fault_point("monitor.listening");
     launch();
   } catch (const std::exception& error) {
@@ -267,10 +292,13 @@ void Monitor::on_container_event(std::string_view message) {
       if (start_decided()) return;
       milestone("started");
       step_deadline_.reset();
+      ran_ = true;
       record_.status = VmStatus::kRunning;
       record_.started_ns = wall_clock_ns();
+      begin_health();
       save();
       base::fault_point("monitor.started");
+      answer_restarted("");
       if (plan_.balloon_mib != 0) {
         machine_->set_balloon_target(plan_.balloon_mib, kControlDeadline,
                                      [](const base::Result<void>& result) {
@@ -297,6 +325,7 @@ void Monitor::on_container_event(std::string_view message) {
 
 void Monitor::container_ended(int exit_code, const std::string& error) {
   if (std::exchange(container_over_, true)) return;
+  health_.reset();
   milestone("exited");
   record_.exit_code = exit_code;
   record_.error = base::printable(error);  // it may quote the guest
@@ -348,6 +377,10 @@ void Monitor::signal_container(int signal) {
 
 void Monitor::stop(const MonitorRequest& request) {
   if (container_over_) return;  // the end is under way and has deadlines of its own
+  if (!launched_) {
+    end_delay();
+    return;
+  }
   if (record_.status == VmStatus::kPaused) {
     resume_machine([this, request](const std::string& error) {
       if (error.empty()) {
@@ -390,6 +423,8 @@ void Monitor::stop(const MonitorRequest& request) {
 }
 
 void Monitor::request_stop() {
+  stop_wanted_ = true;
+  restart_wanted_ = false;
   stop(MonitorRequest{});
 }
 
@@ -398,7 +433,8 @@ void Monitor::request_stop() {
 void Monitor::shut_down() {
   if (!machine_ || std::exchange(shutting_down_, true)) return;
   base::fault_point("monitor.shutdown");
-  if (!keeps_data_ || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_) {
+  const bool keeps_data = keeps_data_ || restart_wanted_;
+  if (!keeps_data || !guest_ || guest_->down() || !agent_ready_ || !guest_trusted_) {
     machine_->kill();
     return;
   }
@@ -444,10 +480,21 @@ void Monitor::finish() {
   stop_timer_.reset();
   start_deadline_.reset();
   listener_watch_.reset();
+  if (launched_) record_.finished_ns = wall_clock_ns();
+  record_.vmm = {};
+  answer_restarted(record_.error.empty() ? "it has ended already" : record_.error);
+  if (lives_again()) {
+    hand_over();
+    return;
+  }
+  for (const auto& reply : std::exchange(restarting_, {})) {
+    MonitorReply refusal;
+    refusal.ok = false;
+    refusal.error = "it was stopped meanwhile";
+    reply(to_json(refusal));
+  }
   listener_.reset();
   record_.status = VmStatus::kExited;
-  record_.finished_ns = wall_clock_ns();
-  record_.vmm = {};
   record_.monitor = {};
   try {
     if (record_.auto_remove) {
@@ -462,6 +509,10 @@ void Monitor::finish() {
   base::fault_point("monitor.finished");
   record_lock_.reset();
   milestone("finished");
+  tell_the_end();
+}
+
+void Monitor::tell_the_end() {
   for (auto& client : attached_) send_end(client);
   for (const auto& reply : std::exchange(waiting_, {})) reply(to_json(end_reply()));
   io_->on_flushed([this] { loop_.post([this] { leave_when_done(); }); });
@@ -472,7 +523,7 @@ MonitorReply Monitor::end_reply() const {
   MonitorReply reply;
   reply.exit_code = record_.exit_code;
   reply.error = record_.error;
-  reply.removed = record_.auto_remove;
+  reply.removed = record_.auto_remove && !handed_over_;
   reply.timings_us = record_.timings_us;
   return reply;
 }

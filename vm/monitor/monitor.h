@@ -18,6 +18,7 @@
 #include "vm/monitor/exec_relay.h"
 #include "vm/monitor/guest.h"
 #include "vm/monitor/guest_milestones.h"
+#include "vm/monitor/health.h"
 #include "vm/monitor/log_file.h"
 #include "vm/monitor_protocol.h"
 #include "vm/vm_record.h"
@@ -25,15 +26,33 @@
 
 namespace vm {
 
+using Reply = std::function<void(std::string)>;
+
+// What a life of a VM leaves to the next one.
+struct Handover {
+  state::RecordLock record_lock;
+  base::Fd listener;
+  std::chrono::milliseconds delay{0};  // before the VMM is started
+  std::vector<Reply> restarted;        // answered when the container runs again
+};
+
 struct MonitorOptions {
   std::string vm_id;
   // An accepted connection of the command that starts the VM; may be invalid. The container starts
   // when this client has said how it attaches, or has gone.
   base::Fd first_client;
   std::int64_t command_start_ns = 0;  // CLOCK_MONOTONIC; milestones count from here
+
+  // Present when this is not the first life of the VM in this process.
+  std::optional<Handover> handover{};
+  // Begins the next life; absent: the VM has only this one.
+  std::function<void(Handover)> next_life{};
+  // A request that came to a life that is over: to the present one.
+  std::function<void(const std::string& request, const Reply& reply)> forward{};
 };
 
-// One VM's keeper: parent of the VMM, only writer of the record while it lives, owner of the guest
+// One life of a VM, from one start to its end; vm/monitor/keeper.h strings them together. The VM's
+// keeper: parent of the VMM, only writer of the record while it lives, owner of the guest
 // link, server of monitor.sock. Event loop thread only.
 //
 //   boot ──agent ready──> start container ──exited──> shut down ──VMM gone──> finish
@@ -56,9 +75,9 @@ class Monitor {
   bool done() const { return done_; }
   // SIGTERM to the monitor: as `fcvm stop`.
   void request_stop();
+  void on_request(const std::string& text, const Reply& reply);
 
  private:
-  using Reply = std::function<void(std::string)>;
   struct Attached {
     std::unique_ptr<wire::MessageStream> control;
     bool started_sent = false;
@@ -67,6 +86,7 @@ class Monitor {
   };
 
   void take_record(std::chrono::milliseconds lock_timeout);
+  void begin_launch();
   void launch();
   void listen();
   void add_client(base::Fd socket);
@@ -78,7 +98,6 @@ class Monitor {
   void on_process(ClientProcess process);
   void attach(ClientProcess process);
   void exec(ClientProcess process);
-  void on_request(const std::string& text, const Reply& reply);
   void kill(const std::string& text, const MonitorRequest& request, const Reply& reply);
   void pause(const std::string& text, const Reply& reply);
   void unpause(const Reply& reply);
@@ -101,9 +120,22 @@ class Monitor {
   void shut_down();
   void on_machine_exit(const hypervisor::MachineExit& exit);
   void finish();
+  void tell_the_end();
   void send_end(Attached& client);
   void leave_when_done();
   MonitorReply end_reply() const;
+
+  // The container's health (monitor_health.cc).
+  void begin_health();
+  void check_health(const Reply& reply);
+
+  // Further lives (monitor_lives.cc).
+  void restart(const MonitorRequest& request, const Reply& reply);
+  void rename(const MonitorRequest& request, const Reply& reply);
+  bool lives_again() const;
+  void end_delay();
+  void answer_restarted(const std::string& error);
+  void hand_over();
 
   base::EventLoop& loop_;
   const VmStore& store_;
@@ -119,13 +151,20 @@ class Monitor {
   std::unique_ptr<hypervisor::Machine> machine_;
   std::unique_ptr<Guest> guest_;
   std::optional<GuestMilestones> guest_milestones_;  // from the VMM's start on
-  std::unique_ptr<wire::MessageStream> container_;   // control stream of the container's process
+  std::unique_ptr<HealthMonitor> health_;
+  std::unique_ptr<wire::MessageStream> container_;  // control stream of the container's process
   base::Fd listener_;
   base::EventLoop::Registration listener_watch_;
   std::list<std::unique_ptr<Client>> clients_;
   std::list<Attached> attached_;
   std::list<std::unique_ptr<ExecRelay>> execs_;
-  std::vector<Reply> waiting_;  // kWait and kStop, for the end
+  std::vector<Reply> waiting_;                  // kWait and kStop, for the end
+  std::vector<Reply> restarting_;               // kRestart, for the next life
+  std::vector<Reply> restarted_;                // kRestart of the life before
+  std::optional<int> last_exit_code_;           // of the life before
+  base::EventLoop::Registration launch_timer_;  // while the start is delayed
+  std::chrono::milliseconds delay_{0};
+  base::EventLoop::Clock::time_point began_{};
   // Came before it was known whether the container runs.
   std::list<ClientProcess> early_execs_;
   std::vector<std::pair<std::string, Reply>> early_requests_;
@@ -146,6 +185,11 @@ class Monitor {
   bool container_over_ = false;     // it has exited or never ran
   bool output_over_ = false;
   bool stopping_ = false;
+  bool ran_ = false;  // the container was started
+  bool launched_ = false;
+  bool stop_wanted_ = false;     // a user's: no policy starts it again
+  bool restart_wanted_ = false;  // a user's
+  bool handed_over_ = false;     // to the next life
   bool shutting_down_ = false;
   bool finished_ = false;
   bool done_ = false;

@@ -23,9 +23,11 @@ std::string refusal(const std::string& why) {
 }  // namespace
 
 void Monitor::listen() {
-  base::make_directories(paths_.run, 0700);
-  listener_ = base::listen_unix(paths_.monitor_socket);
-  base::set_nonblocking(listener_);
+  if (!listener_) {
+    base::make_directories(paths_.run, 0700);
+    listener_ = base::listen_unix(paths_.monitor_socket);
+    base::set_nonblocking(listener_);
+  }
   listener_watch_ = loop_.watch(listener_.get(), EPOLLIN, [this](std::uint32_t) {
     base::Fd socket(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (!socket) return;
@@ -166,6 +168,10 @@ void Monitor::exec(ClientProcess process) {
 }
 
 void Monitor::on_request(const std::string& text, const Reply& reply) {
+  if (handed_over_) {
+    options_.forward(text, reply);
+    return;
+  }
   MonitorRequest request;
   try {
     request = parse_monitor_request(text);
@@ -192,6 +198,15 @@ void Monitor::on_request(const std::string& text, const Reply& reply) {
     case MonitorRequest::Op::kUnpause:
       unpause(reply);
       return;
+    case MonitorRequest::Op::kHealth:
+      check_health(reply);
+      return;
+    case MonitorRequest::Op::kRestart:
+      restart(request, reply);
+      return;
+    case MonitorRequest::Op::kRename:
+      rename(request, reply);
+      return;
     case MonitorRequest::Op::kStop:
     case MonitorRequest::Op::kWait:
       if (finished_) {
@@ -204,7 +219,11 @@ void Monitor::on_request(const std::string& text, const Reply& reply) {
         return;
       }
       waiting_.push_back(reply);
-      if (request.op == MonitorRequest::Op::kStop) stop(request);
+      if (request.op == MonitorRequest::Op::kStop) {
+        stop_wanted_ = true;
+        restart_wanted_ = false;
+        stop(request);
+      }
       return;
   }
 }
