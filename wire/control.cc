@@ -43,6 +43,9 @@ std::string to_json(const ControlReply& reply) {
       {"processes", reply.processes},
       {"container_cpu_us", reply.container_cpu_us},
       {"container_mem_bytes", reply.container_mem_bytes},
+      {"container_processes", reply.container_processes},
+      {"container_read_bytes", reply.container_read_bytes},
+      {"container_written_bytes", reply.container_written_bytes},
   });
 }
 
@@ -72,6 +75,9 @@ ControlReply parse_control_reply(std::string_view text) {
   reply.processes = fields.number<std::uint64_t>("processes");
   reply.container_cpu_us = fields.number<std::uint64_t>("container_cpu_us");
   reply.container_mem_bytes = fields.number<std::uint64_t>("container_mem_bytes");
+  reply.container_processes = fields.number<std::uint64_t>("container_processes");
+  reply.container_read_bytes = fields.number<std::uint64_t>("container_read_bytes");
+  reply.container_written_bytes = fields.number<std::uint64_t>("container_written_bytes");
   return reply;
 }
 

@@ -34,6 +34,9 @@ struct ControlReply {
   std::uint64_t processes = 0;
   std::uint64_t container_cpu_us = 0;
   std::uint64_t container_mem_bytes = 0;
+  std::uint64_t container_processes = 0;  // threads, as podman counts
+  std::uint64_t container_read_bytes = 0;
+  std::uint64_t container_written_bytes = 0;
 };
 
 std::string to_json(const ControlRequest& request);

@@ -6,7 +6,9 @@
 #include "base/error.h"
 #include "wire/boot_plan.h"
 #include "wire/control.h"
+#include "wire/helper.h"
 #include "wire/process.h"
+#include "wire/process_list.h"
 
 namespace {
 
@@ -24,7 +26,7 @@ void check(std::string_view text, Parse parse) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   if (size == 0) return 0;
   const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 7) {
+  switch (static_cast<std::uint8_t>(data[0] - 'F') % 9) {
     case 0:
       check(text, wire::parse_boot_plan);
       break;
@@ -42,6 +44,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       break;
     case 5:
       check(text, wire::parse_control_request);
+      break;
+    case 7:
+      check(text, wire::parse_helper_request);
+      break;
+    case 8:
+      check(text, wire::parse_process_list);
       break;
     default:
       check(text, wire::parse_control_reply);

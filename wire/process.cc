@@ -15,10 +15,9 @@ constexpr std::size_t kMaxEventBytes = 64 * 1024;
 constexpr std::size_t kMaxMessageTextBytes = 16 * 1024;
 
 constexpr std::pair<std::string_view, ProcessStart::Kind> kStartKinds[] = {
-    {"container", ProcessStart::Kind::kContainer},
-    {"attach", ProcessStart::Kind::kAttach},
-    {"exec", ProcessStart::Kind::kExec},
-    {"guest", ProcessStart::Kind::kGuest},
+    {"container", ProcessStart::Kind::kContainer}, {"attach", ProcessStart::Kind::kAttach},
+    {"exec", ProcessStart::Kind::kExec},           {"guest", ProcessStart::Kind::kGuest},
+    {"helper", ProcessStart::Kind::kHelper},
 };
 
 constexpr std::pair<std::string_view, ProcessCommand::Kind> kCommandKinds[] = {

@@ -20,6 +20,7 @@ struct ProcessStart {
     kAttach,     // only on monitor.sock: the streams of the running container process
     kExec,       // a further process in the container
     kGuest,      // a process in the guest itself, outside the container
+    kHelper,     // a helper of the agent's (wire/helper.h) that looks into the running container
   };
   Kind kind = Kind::kExec;
   bool tty = false;
@@ -33,6 +34,7 @@ struct ProcessStart {
   // kGuest: an OCI process object. kExec: one without `user` and `capabilities`, for which the agent
   // looks into the container's files: its member `resolve_user` has the `user` as "name:group" or
   // numbers, and the `root_capabilities` and `other_capabilities` that depend on who that is.
+  // kHelper: a HelperRequest.
   std::string process_json;
 };
 

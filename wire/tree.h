@@ -1,0 +1,54 @@
+// Trees of files to archives and back, as `fcvm cp` moves them. The rules of where things go are
+// podman's; the same code serves the host's side and the guest's, and each distrusts the other.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/fd.h"
+#include "wire/tar.h"
+
+namespace wire {
+
+// Where paths are looked up: as they are, or inside a directory that no link leads out of
+// (openat2(2), RESOLVE_IN_ROOT).
+class TreeRoot {
+ public:
+  TreeRoot() = default;
+  explicit TreeRoot(base::Fd root) : root_(std::move(root)) {}
+
+  // Empty, with errno, on failure.
+  base::Fd try_open(const std::string& path, int flags) const noexcept;
+  bool confined() const { return root_.valid(); }
+
+ private:
+  base::Fd root_;
+};
+
+// Writes the file or directory `path` to `sink`. Links in `path` are followed; those below it are
+// archived as links. The entries of a directory are called "<its name>/…", with "/." at the end of
+// `path` (and for the root) "./…". Hard links stay hard links, sockets are left out. In a confined
+// root what is mounted below a directory is left out, too. Throws base::Error.
+void send_tree(const TreeRoot& root, const std::string& path, TarWriter::Sink sink);
+
+struct ReceiveOptions {
+  // The archive is somebody else's: `destination` has to be a directory, names are taken as they
+  // are. Otherwise it has to be one file or one directory, as send_tree() makes it.
+  bool any_archive = false;
+  // Whose everything becomes; absent: whose the archive says.
+  std::optional<std::pair<uid_t, gid_t>> owner;
+  bool overwrite = false;      // a directory may replace something else, and the reverse
+  bool trust_special = false;  // device nodes are made, set-user-ID and set-group-ID bits kept
+};
+
+// Unpacks what `source` brings at `destination`: into it when it is a directory, else under its
+// name. Nothing outside is touched, whatever the archive says: names with ".." are refused and no
+// link below `destination` is followed. Reads to the end of the archive. Throws base::Error; what was
+// unpacked before stays.
+void receive_tree(const TreeRoot& root, const std::string& destination, TarReader::Source source,
+                  const ReceiveOptions& options);
+
+}  // namespace wire
