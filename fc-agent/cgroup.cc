@@ -23,6 +23,13 @@ std::string read_or_empty(const std::string& path) {
   }
 }
 
+std::uint64_t number_in(const std::string& path) {
+  const std::string text = read_or_empty(path);
+  std::uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
 std::string_view next_line(std::string_view& text) {
   const std::string_view line = text.substr(0, text.find('\n'));
   text.remove_prefix(std::min(line.size() + 1, text.size()));
@@ -80,11 +87,32 @@ std::uint64_t cgroup_cpu_us(const std::string& group) {
 }
 
 std::uint64_t cgroup_memory_bytes(const std::string& group) {
-  if (group.empty()) return 0;
-  const std::string text = read_or_empty(group + "/memory.current");
-  std::uint64_t bytes = 0;
-  std::from_chars(text.data(), text.data() + text.size(), bytes);
-  return bytes;
+  return group.empty() ? 0 : number_in(group + "/memory.current");
+}
+
+std::uint64_t cgroup_processes(const std::string& group) {
+  return group.empty() ? 0 : number_in(group + "/pids.current");
+}
+
+CgroupIo parse_cgroup_io(std::string_view text) {
+  CgroupIo io;
+  const auto add = [](std::string_view line, std::string_view key, std::uint64_t& sum) {
+    const auto at = line.find(key);
+    if (at == std::string_view::npos) return;
+    std::uint64_t value = 0;
+    std::from_chars(line.data() + at + key.size(), line.data() + line.size(), value);
+    sum += value;
+  };
+  while (!text.empty()) {
+    const std::string_view line = next_line(text);
+    add(line, " rbytes=", io.read_bytes);
+    add(line, " wbytes=", io.written_bytes);
+  }
+  return io;
+}
+
+CgroupIo cgroup_io(const std::string& group) {
+  return group.empty() ? CgroupIo{} : parse_cgroup_io(read_or_empty(group + "/io.stat"));
 }
 
 std::uint64_t cgroup_oom_kills(const std::string& group) {

@@ -22,6 +22,16 @@ std::uint64_t value_of_key(std::string_view text, std::string_view key);
 
 std::uint64_t cgroup_cpu_us(const std::string& group);
 std::uint64_t cgroup_memory_bytes(const std::string& group);
+// Threads, which is what the kernel's limit counts.
+std::uint64_t cgroup_processes(const std::string& group);
+struct CgroupIo {
+  std::uint64_t read_bytes = 0;
+  std::uint64_t written_bytes = 0;
+};
+// Of all block devices together.
+CgroupIo cgroup_io(const std::string& group);
+// The same of the text of io.stat: "253:0 rbytes=1 wbytes=2 …" lines.
+CgroupIo parse_cgroup_io(std::string_view text);
 // Processes of the group that the kernel killed for want of memory.
 std::uint64_t cgroup_oom_kills(const std::string& group);
 

@@ -18,6 +18,7 @@
 #include "fc-agent/conmon.h"
 #include "fc-agent/console.h"
 #include "fc-agent/guest_setup.h"
+#include "fc-agent/helper.h"
 #include "fc-agent/link_port.h"
 #include "fc-agent/modules.h"
 #include "fc-agent/mounts.h"
@@ -108,6 +109,9 @@ int main(int argc, char** argv) {
   if (argc == 2 && std::string_view(argv[1]) == "--version") {
     const std::string line = base::cat("fc-agent ", base::kVersion, "\n");
     return ::write(STDOUT_FILENO, line.data(), line.size()) < 0 ? 1 : 0;
+  }
+  if (argc == 4 && std::string_view(argv[1]) == "helper") {
+    return fc_agent::run_helper(argv[2], argv[3]);
   }
   if (::getpid() != 1) {
     write_to_stderr("fc-agent: it is the init of a guest and does nothing elsewhere\n");

@@ -16,6 +16,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "fc-agent/exec_user.h"
+#include "fc-agent/helper.h"
 #include "fc-agent/oci_process.h"
 #include "fc-agent/terminal.h"
 
@@ -102,6 +103,8 @@ void Process::start(const ContainerPlan& container) {
       start_in_guest();
     } else if (start_.kind == wire::ProcessStart::Kind::kContainer && !container.podman.empty()) {
       start_by_podman(container);
+    } else if (start_.kind == wire::ProcessStart::Kind::kHelper) {
+      start_helper(container);
     } else {
       start_by_crun(container);
     }
@@ -160,6 +163,26 @@ void Process::listen_for_terminal(const std::string& stem) {
   // Taken as soon as it comes, for the process may ask for its window size at once.
   console_watch_ =
       context_.loop.watch(console_.get(), EPOLLIN, [this](std::uint32_t) { on_console(); });
+}
+
+// The agent's own program once more, for a process of its own.
+void Process::start_helper(const ContainerPlan& container) {
+  const base::Fd root =
+      base::open_file(base::cat("/proc/", container.init, "/root"), O_PATH | O_DIRECTORY);
+  base::SpawnOptions options;
+  options.argv = {"/proc/self/exe", "helper", start_.process_json, std::to_string(container.init)};
+  options.env.emplace();
+  options.fds = io_.child_fds();
+  options.fds.emplace_back(root.get(), kHelperRootFd);
+  options.working_directory = "/";
+  options.new_session = true;
+  options.before_exec = become_killable;
+  const pid_t pid = base::ChildProcess::spawn(options).release();
+  io_.close_child_ends();
+  io_.start_stdio();
+  io_.start_stderr();
+  created(pid);
+  running();
 }
 
 void Process::start_by_crun(const ContainerPlan& container) {

@@ -36,6 +36,7 @@ struct ContainerPlan {
   std::string bundle;               // holds config.json
   std::string root;                 // its root file system, as it is mounted in the guest
   std::vector<std::string> podman;  // not empty: podman's arguments, which make it do it all
+  pid_t init = 0;                   // its first process, once it is there
 };
 
 // One process started for the host: a container's first, a further one in it, or one in the guest.
@@ -78,6 +79,7 @@ class Process {
 
  private:
   void start_in_guest();
+  void start_helper(const ContainerPlan& container);
   void start_by_crun(const ContainerPlan& container);
   void start_by_podman(const ContainerPlan& container);
   void create_for_podman(const ConmonRequest& request);

@@ -129,7 +129,7 @@ void ProcessService::launch(Group& group) {
     if (std::exchange(container_used_, true)) {
       return refuse(group, 125, "the container has been started already");
     }
-  } else if (kind == Kind::kExec) {
+  } else if (kind == Kind::kExec || kind == Kind::kHelper) {
     if (!container_running()) return refuse(group, 125, "the container is not running");
   } else if (kind != Kind::kGuest) {
     return refuse(group, 125, "nothing to attach to in the guest");
@@ -174,6 +174,7 @@ void ProcessService::started(Group& group, int pid) {
 }
 
 void ProcessService::remember_container() {
+  container_plan_->init = container_->created_pid();
   container_plan_->id = container_->runtime_id();
   container_cgroup_ = cgroup_of(kCgroupRoot, container_->created_pid());
   oom_kills_at_start_ = cgroup_oom_kills(container_cgroup_);

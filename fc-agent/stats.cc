@@ -39,6 +39,10 @@ void collect_stats(const std::string& cgroup, wire::ControlReply& reply) {
   reply.processes = count_processes();
   reply.container_cpu_us = cgroup_cpu_us(cgroup);
   reply.container_mem_bytes = cgroup_memory_bytes(cgroup);
+  reply.container_processes = cgroup_processes(cgroup);
+  const CgroupIo io = cgroup_io(cgroup);
+  reply.container_read_bytes = io.read_bytes;
+  reply.container_written_bytes = io.written_bytes;
 }
 
 }  // namespace fc_agent
