@@ -82,7 +82,12 @@ std::size_t parse_count(const std::string& text);
 // The host's environment as "NAME=value".
 std::vector<std::string> host_environment();
 
+int attach(Invocation& invocation);
+int cp(Invocation& invocation);
+int port(Invocation& invocation);
 int setup(Invocation& invocation);
+int stats(Invocation& invocation);
+int top(Invocation& invocation);
 int podman_run(Invocation& invocation);
 int ls(Invocation& invocation);
 int exec(Invocation& invocation);

@@ -13,10 +13,15 @@ namespace cli {
 namespace {
 
 constexpr auto kCommands = std::to_array<Command>({
+    {"attach", "[OPTIONS] VM", "Join the streams of a container",
+     "Exit status: the container's own; 0 when the detach keys were typed; 125 fcvm failed.",
+     attach},
     {"completions", "SHELL", "Print the completion script of a shell (bash, zsh, fish)",
      "Load it with: source <(fcvm completions bash), the same with zsh, and with fish: fcvm "
      "completions fish | source",
      completions},
+    {"cp", "[OPTIONS] [VM:]SOURCE [VM:]DESTINATION", "Copy files between a container and this host",
+     "One of the two is of a VM that runs. '-' is a tar archive on standard input or output.", cp},
     {"doctor", "[OPTIONS]", "Say what this machine can do, and what to do about the rest",
      "Exit status: 0; 1 when 'podman run' cannot work; 125 fcvm failed.", doctor},
     {"exec", "[OPTIONS] VM COMMAND [ARG...]", "Run a further process in a VM's container",
@@ -40,6 +45,7 @@ constexpr auto kCommands = std::to_array<Command>({
      "Exit status: the container's own; 128+N after signal N; 125 fcvm failed; 126 not executable; "
      "127 not found.",
      podman_run},
+    {"port", "[OPTIONS] VM [PORT[/PROTOCOL]]", "Print the published ports of VMs", "", port},
     {"rename", "VM NAME", "Give a VM another name", "", rename},
     {"restart", "[OPTIONS] VM [VM...]", "Stop VMs and start them again",
      "The disk stays as it is. A VM that does not run is started.", restart},
@@ -47,12 +53,19 @@ constexpr auto kCommands = std::to_array<Command>({
     {"setup", "[OPTIONS]", "Make the data directory, kernel, initramfs and base root file system",
      "Everything is made once; what is there is kept.", setup},
     {"start", "[OPTIONS] VM [VM...]", "Start VMs that were created or have ended", "", start},
+    {"stats", "[OPTIONS] [VM...]", "Show what VMs use", "", stats},
     {"stop", "[OPTIONS] VM [VM...]", "Stop containers and their VMs", "", stop},
     {"system df", "[OPTIONS]", "Say what the data directory holds and what of it may go", "",
      system_df},
     {"system prune", "[OPTIONS]", "Remove all VMs that do not run", "", system_prune},
     {"system reconcile", "[OPTIONS]", "Remove what crashes have left, and say what that was",
      "Every command does it silently when it begins.", system_reconcile},
+    {"top", "[OPTIONS] VM [DESCRIPTOR... | PS-OPTIONS...]", "Show the processes of a container",
+     "Descriptors: args capamb capbnd capeff capinh capprm comm etime group groups hpid nice pcpu "
+     "pgid pid ppid rgroup rss ruser seccomp state stime time tty user vsz. Behind the VM an "
+     "option "
+     "of ps(1) makes the container's own ps answer.",
+     top},
     {"unpause", "[OPTIONS] VM [VM...]", "Let paused VMs run again", "", unpause},
     {"version", "[OPTIONS]", "Print the version", "", version},
     {"wait", "[OPTIONS] VM [VM...]", "Wait until containers have ended and print their exit codes",

@@ -14,6 +14,8 @@ _fcvm_options() {
   case $1 in
     '') echo '--config --data-dir -h --help --log-format --log-level -v --version' ;;
     completions | 'healthcheck run' | rename) echo '-h --help' ;;
+    attach) echo '--detach-keys -h --help --no-stdin --sig-proxy' ;;
+    cp) echo '-a --archive -h --help --overwrite' ;;
     exec)
       echo '-d --detach --detach-keys -e --env --env-file -h --help -i --interactive --privileged
         -t --tty -u --user --vm -w --workdir'
@@ -23,6 +25,11 @@ _fcvm_options() {
     logs) echo '-f --follow -h --help -n --names --since --tail -t --timestamps --until' ;;
     ls) echo '-a --all -f --filter --format -h --help --json --no-trunc --noheading -q --quiet' ;;
     pause | unpause) echo '-a --all -h --help' ;;
+    port) echo '-a --all -h --help' ;;
+    stats)
+      echo '-a --all --format -h --help -i --interval --json --no-reset --no-stream --no-trunc'
+      ;;
+    top) echo '-h --help' ;;
     'podman create' | 'podman run')
       echo '--accel --add-host --balloon --cap-add --cap-drop --cidfile --cpus --cpuset-cpus -d --detach
         --detach-keys --disk --dns --dns-search --engine --entrypoint -e --env --env-file
@@ -65,7 +72,7 @@ _fcvm_values() {
     --add-host | --balloon | --base-packages | --cap-add | --cap-drop | --cpus | --cpuset-cpus | \
       --detach-keys | --disk | --dns | --dns-search | --entrypoint | -e | --env | --filter | --format | \
       --health-cmd | --health-interval | --health-retries | --health-start-period | \
-      --health-timeout | --health-url | --hostname | --kernel-args | -l | --label | --log-opt | \
+      --health-timeout | --health-url | --hostname | --interval | --kernel-args | -l | --label | --log-opt | \
       --map | --map-uid | -m | --memory | --name | --network-allow | -p | --publish | \
       --rootfs-size | --rootless-backend | --since | --size | --stop-timeout | --tail | --time | \
       --tmpfs | --ulimit | --until | -u | --user | -w | --workdir) echo '' ;;
@@ -76,7 +83,7 @@ _fcvm_values() {
 # True when the letter takes a value with this command only.
 _fcvm_takes_value() {
   case "$1 $2" in
-    'inspect -f' | 'ls -f' | 'podman create -v' | 'podman run -v' | 'restart -t' | 'rm -t' | 'stop -t') return 0 ;;
+    'inspect -f' | 'ls -f' | 'podman create -v' | 'podman run -v' | 'restart -t' | 'stats -i' | 'rm -t' | 'stop -t') return 0 ;;
   esac
   _fcvm_values "$2" > /dev/null
 }
@@ -121,6 +128,11 @@ _fcvm() {
     esac
     return
   fi
+  if [[ $command == cp ]]; then
+    mapfile -t COMPREPLY < <(compgen -S : -W "$(_fcvm_vms running)" -- "$current"; compgen -f -- "$current")
+    [[ $current != -* ]] || mapfile -t COMPREPLY < <(compgen -W "$(_fcvm_options cp)" -- "$current")
+    return
+  fi
   # Behind the first argument everything is the container's.
   if ((arguments > 0)) && [[ $command == exec || $command == 'podman '* ]]; then
     mapfile -t COMPREPLY < <(compgen -f -- "$current")
@@ -131,14 +143,17 @@ _fcvm() {
     return
   fi
   case $command in
-    '') values='completions doctor exec healthcheck inspect kill logs ls pause podman rename restart rm setup start stop system unpause version wait' ;;
+    '')
+      values='attach completions cp doctor exec healthcheck inspect kill logs ls pause podman port
+        rename restart rm setup start stats stop system top unpause version wait'
+      ;;
     healthcheck) values=run ;;
     system) values='df prune reconcile' ;;
     podman) values='create run' ;;
     'podman create' | 'podman run') values='docker-archive: oci: oci-archive: containers-storage: dir:' ;;
     completions) values='bash zsh fish' ;;
-    exec | 'healthcheck run' | kill | pause | stop | unpause) values=$(_fcvm_vms running) ;;
-    inspect | logs | rename | restart | rm | start | wait) values=$(_fcvm_vms all) ;;
+    attach | exec | 'healthcheck run' | kill | pause | stats | stop | top | unpause) values=$(_fcvm_vms running) ;;
+    inspect | logs | port | rename | restart | rm | start | wait) values=$(_fcvm_vms all) ;;
     *) values= ;;
   esac
   mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")

@@ -13,17 +13,28 @@ namespace {
 using Json = nlohmann::json;
 using Op = MonitorRequest::Op;
 
-constexpr std::array<std::pair<Op, std::string_view>, 10> kOpNames{{
+constexpr std::array<std::pair<Op, std::string_view>, 11> kOpNames{{
     {Op::kPing, "ping"},
     {Op::kStop, "stop"},
     {Op::kKill, "kill"},
     {Op::kWait, "wait"},
     {Op::kTimings, "timings"},
     {Op::kPause, "pause"},
+    {Op::kStats, "stats"},
     {Op::kUnpause, "unpause"},
     {Op::kRestart, "restart"},
     {Op::kRename, "rename"},
     {Op::kHealth, "health"},
+}};
+
+constexpr std::array<std::pair<std::uint64_t VmStats::*, const char*>, 7> kStatsFields{{
+    {&VmStats::cpu_us, "cpu_us"},
+    {&VmStats::mem_bytes, "mem_bytes"},
+    {&VmStats::processes, "processes"},
+    {&VmStats::read_bytes, "read_bytes"},
+    {&VmStats::written_bytes, "written_bytes"},
+    {&VmStats::vmm_cpu_us, "vmm_cpu_us"},
+    {&VmStats::vmm_resident_bytes, "vmm_resident_bytes"},
 }};
 
 }  // namespace
@@ -44,6 +55,9 @@ std::string to_json(const MonitorReply& reply) {
             {"removed", reply.removed},
             {"timings_us", reply.timings_us}};
   if (reply.exit_code) json["exit_code"] = *reply.exit_code;
+  if (reply.stats) {
+    for (const auto& [field, name] : kStatsFields) json["stats"][name] = (*reply.stats).*field;
+  }
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -79,6 +93,12 @@ MonitorReply parse_monitor_reply(std::string_view text) {
     reply.removed = json.value("removed", false);
     if (json.contains("timings_us")) json.at("timings_us").get_to(reply.timings_us);
     if (json.contains("exit_code")) reply.exit_code = json.at("exit_code").get<int>();
+    if (json.contains("stats")) {
+      reply.stats.emplace();
+      for (const auto& [field, name] : kStatsFields) {
+        (*reply.stats).*field = json.at("stats").value(name, std::uint64_t{0});
+      }
+    }
   } catch (const Json::exception& error) {
     throw base::Error(base::cat("reading a monitor reply: ", error.what()));
   }

@@ -18,6 +18,7 @@ struct MonitorRequest {
     kWait,     // answered when the VM has ended
     kTimings,  // answered at once
     kPause,    // answered when the vCPUs stand still
+    kStats,    // answered by the guest and the VMM; a paused VM's with what was last known
     kUnpause,  // answered when they run and the guest's clock is right again
     kRestart,  // as kStop, then the VM is started again; answered when the container runs
     kHealth,   // checks the container's health; exit_code is 0 when it passed, else 1
@@ -30,12 +31,24 @@ struct MonitorRequest {
   std::string name;              // kRename
 };
 
+// What a VM uses. The container's numbers are the guest's word.
+struct VmStats {
+  std::uint64_t cpu_us = 0;  // of the container
+  std::uint64_t mem_bytes = 0;
+  std::uint64_t processes = 0;
+  std::uint64_t read_bytes = 0;  // from block devices
+  std::uint64_t written_bytes = 0;
+  std::uint64_t vmm_cpu_us = 0;  // of the VMM process on the host
+  std::uint64_t vmm_resident_bytes = 0;
+};
+
 struct MonitorReply {
   bool ok = true;
   std::string error;
   std::optional<int> exit_code;  // kStop, kWait, kHealth
   bool removed = false;          // kStop, kWait: the VM was run with --rm and is gone
   std::map<std::string, std::int64_t> timings_us;
+  std::optional<VmStats> stats = std::nullopt;  // kStats
 };
 
 std::string to_json(const MonitorRequest& request);

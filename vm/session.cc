@@ -127,7 +127,8 @@ class Session {
   bool stdout_is_terminal_;
   bool stderr_is_terminal_;
   // SIGWINCH and SIGCONT change nothing when they are not ours to handle.
-  base::SignalWatch signals_;
+  base::SignalWatch window_signals_;
+  std::optional<base::SignalWatch> signals_;
   std::unique_ptr<wire::Link> link_;
   std::unique_ptr<wire::MessageStream> control_;
   std::unique_ptr<wire::StreamPump> stdio_;
@@ -153,8 +154,12 @@ Session::Session(base::EventLoop& loop, base::Fd socket, wire::ProcessStart star
       stdin_is_terminal_(::isatty(options.stdin_fd) == 1),
       stdout_is_terminal_(::isatty(options.stdout_fd) == 1),
       stderr_is_terminal_(::isatty(options.stderr_fd) == 1),
-      signals_(loop, {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT},
-               [this](int signal) { on_signal(signal); }) {
+      window_signals_(loop, {SIGWINCH, SIGCONT}, [this](int signal) { on_signal(signal); }) {
+  if (options_.proxy_signals) {
+    signals_.emplace(loop,
+                     std::initializer_list<int>{SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2},
+                     [this](int signal) { on_signal(signal); });
+  }
   wire::MuxOptions mux;
   mux.side = wire::Side::kHost;  // the opening end, as the monitor is on the guest link
   link_ = wire::make_mux_link(loop_, std::move(socket), mux);
@@ -276,6 +281,8 @@ void Session::on_started() {
     finish(SessionResult::End::kStarted, 0);
     return;
   }
+  // The container's terminal still has the size of whoever was there before.
+  if (start_.kind == wire::ProcessStart::Kind::kAttach) on_signal(SIGWINCH);
   if (!keyboard_) return;
   // Not earlier: while the VM boots Ctrl-C must be a signal, not a byte for a process to come.
   raw_.emplace(options_.stdin_fd);

@@ -19,6 +19,8 @@ struct SessionOptions {
   // Bytes that end the session when typed in a row on a terminal; empty: none. Used with
   // ProcessStart::tty only, so that binary input passes unchanged.
   std::string detach_keys;
+  // Pass the signals below on; without it they do to this program what they do to any.
+  bool proxy_signals = true;
   // The process runs: called once, before its output is complete.
   std::function<void()> on_started;
 };

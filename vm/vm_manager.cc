@@ -270,6 +270,13 @@ bool VmManager::check_health(const VmRecord& record) const {
   return reply.exit_code == 0;
 }
 
+VmStats VmManager::stats(const VmRecord& record) const {
+  MonitorRequest request;
+  request.op = MonitorRequest::Op::kStats;
+  return ask_checked(connect(record), request, "looking at VM", record.name)
+      .stats.value_or(VmStats{});
+}
+
 int VmManager::wait(const VmRecord& record, const base::Cancellation* cancellation) const {
   if (record.has_monitor()) {
     if (base::Fd socket = base::try_connect_unix(store_.paths(record.id).monitor_socket)) {

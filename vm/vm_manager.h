@@ -11,6 +11,7 @@
 #include "image/image_store.h"
 #include "image/progress.h"
 #include "storage/data_directory.h"
+#include "vm/monitor_protocol.h"
 #include "vm/run_options.h"
 #include "vm/vm_record.h"
 #include "vm/vm_store.h"
@@ -76,6 +77,8 @@ class VmManager {
   // "stopped"), "healthy", "unhealthy". Its exit code when it has ended, else -1, as podman. An
   // error when the VM has ended and was to do something else.
   int wait_until(const VmRecord& record, const std::vector<std::string>& conditions) const;
+  // What a VM that runs or is paused uses.
+  VmStats stats(const VmRecord& record) const;
   // Its exit code, once it has ended.
   int wait(const VmRecord& record, const base::Cancellation* cancellation = nullptr) const;
   // With `force` a running VM is stopped first; without it that is an error.

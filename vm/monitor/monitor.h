@@ -101,6 +101,8 @@ class Monitor {
   void kill(const std::string& text, const MonitorRequest& request, const Reply& reply);
   void pause(const std::string& text, const Reply& reply);
   void unpause(const Reply& reply);
+  void stats(const std::string& text, const Reply& reply);
+  void answer_stats(const Reply& reply);
   void on_attached_command(std::string_view message);
   void sweep_clients();
 
@@ -175,7 +177,8 @@ class Monitor {
   base::EventLoop::Registration link_timer_;
   base::EventLoop::Clock::time_point kill_at_{};  // when stopping_
   int stop_signal_ = 0;                           // when stopping_: what the container was sent
-  std::vector<int> signals_while_paused_;         // the container gets them when it goes on
+  VmStats last_stats_;
+  std::vector<int> signals_while_paused_;  // the container gets them when it goes on
 
   bool agent_ready_ = false;
   bool keeps_data_ = false;    // a disk that outlives the VM is mounted: it has to be flushed

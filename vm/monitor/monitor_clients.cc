@@ -195,6 +195,9 @@ void Monitor::on_request(const std::string& text, const Reply& reply) {
     case MonitorRequest::Op::kPause:
       pause(text, reply);
       return;
+    case MonitorRequest::Op::kStats:
+      stats(text, reply);
+      return;
     case MonitorRequest::Op::kUnpause:
       unpause(reply);
       return;

@@ -97,6 +97,58 @@ void Monitor::unpause(const Reply& reply) {
   resume_machine([reply](const std::string& error) { reply(answer(error)); });
 }
 
+void Monitor::stats(const std::string& text, const Reply& reply) {
+  if (!start_decided()) {
+    early_requests_.emplace_back(text, reply);
+    return;
+  }
+  if (record_.status == VmStatus::kPaused) {
+    answer_stats(reply);
+    return;
+  }
+  if (record_.status != VmStatus::kRunning || !guest_) {
+    reply(answer(base::cat("it is ", to_string(record_.status), ", not running")));
+    return;
+  }
+  wire::ControlRequest control;
+  control.op = wire::ControlRequest::Op::kStats;
+  guest_->control(control, kControlDeadline,
+                  [this, reply](const base::Result<wire::ControlReply>& result) {
+                    const std::string error = error_of(result);
+                    if (!error.empty()) {
+                      reply(answer(error));
+                      return;
+                    }
+                    const wire::ControlReply& guest = result.value();
+                    last_stats_.cpu_us = guest.container_cpu_us;
+                    last_stats_.mem_bytes = guest.container_mem_bytes;
+                    last_stats_.processes = guest.container_processes;
+                    last_stats_.read_bytes = guest.container_read_bytes;
+                    last_stats_.written_bytes = guest.container_written_bytes;
+                    answer_stats(reply);
+                  });
+}
+
+void Monitor::answer_stats(const Reply& reply) {
+  const auto send = [this, reply] {
+    MonitorReply message;
+    message.stats = last_stats_;
+    reply(to_json(message));
+  };
+  if (!machine_) {
+    send();
+    return;
+  }
+  machine_->stats(
+      kControlDeadline, [this, send](const base::Result<hypervisor::MachineStats>& result) {
+        if (result.ok()) {
+          last_stats_.vmm_cpu_us = static_cast<std::uint64_t>(result.value().vmm_time.count());
+          last_stats_.vmm_resident_bytes = result.value().resident_bytes;
+        }
+        send();
+      });
+}
+
 // Calls `done` when the guest runs, has the right time and the container its signals, or with why
 // not.
 void Monitor::resume_machine(std::function<void(const std::string& error)> done) {

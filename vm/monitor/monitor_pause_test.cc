@@ -96,6 +96,31 @@ TEST_F(MonitorPauseTest, ForcedStopEndsThePause) {
   EXPECT_EQ(other.reply->exit_code, 143);
 }
 
+TEST_F(MonitorPauseTest, StatsOfAPausedVmAreThoseLastSeen) {
+  begin();
+  agent_->on_control = [](const wire::ControlRequest& request) {
+    wire::ControlReply reply;
+    reply.id = request.id;
+    reply.container_cpu_us = 1234;
+    reply.container_processes = 3;
+    return reply;
+  };
+  run_container();
+  hypervisor_->machine()->stats_answer.vmm_time = std::chrono::microseconds(77);
+  const auto expect_same = [&] {
+    const MonitorReply reply = ask(MonitorRequest::Op::kStats);
+    ASSERT_TRUE(reply.stats.has_value()) << reply.error;
+    EXPECT_EQ(reply.stats->cpu_us, 1234U);
+    EXPECT_EQ(reply.stats->processes, 3U);
+    EXPECT_EQ(reply.stats->vmm_cpu_us, 77U);
+  };
+  expect_same();
+  EXPECT_TRUE(ask(MonitorRequest::Op::kPause).ok);
+  const std::size_t asked = agent_->requests.size();
+  expect_same();
+  EXPECT_EQ(agent_->requests.size(), asked);
+}
+
 TEST_F(MonitorPauseTest, VmmKilledWhilePausedIsAKilledContainer) {
   begin();
   run_container();
