@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/cancellation.h"
 #include "base/digest.h"
 #include "base/error.h"
@@ -174,6 +175,15 @@ TEST(CancellationTest, StaysCancelledAndWakesAWaiter) {
   EXPECT_TRUE(cancellation.cancelled());
   EXPECT_TRUE(cancellation.cancelled());
   EXPECT_THROW(cancellation.check(), Cancelled);
+}
+
+TEST(Base64EncodeTest, VectorsOfRfc4648) {
+  EXPECT_EQ(encode_base64(""), "");
+  EXPECT_EQ(encode_base64("f"), "Zg==");
+  EXPECT_EQ(encode_base64("fo"), "Zm8=");
+  EXPECT_EQ(encode_base64("foo"), "Zm9v");
+  EXPECT_EQ(encode_base64("foobar"), "Zm9vYmFy");
+  EXPECT_EQ(encode_base64("\xff\xfe"), "//4=");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/version.h"
 #include "vm/detail/bundle_process.h"
@@ -242,9 +243,9 @@ std::string add_seccomp(json& config, const GuestFacts& facts,
     throw error;
   }
   json seccomp = resolve_seccomp_profile(facts.seccomp_profile, facts.architecture, bounding);
-  std::string program = base64_encode(facts.seccomp_cache.empty()
-                                          ? compile_seccomp_filter(seccomp)
-                                          : cached_seccomp_filter(seccomp, facts.seccomp_cache));
+  std::string program = base::encode_base64(
+      facts.seccomp_cache.empty() ? compile_seccomp_filter(seccomp)
+                                  : cached_seccomp_filter(seccomp, facts.seccomp_cache));
   config["annotations"][std::string(kSeccompAnnotation)] = program;
   config["linux"]["seccomp"] = std::move(seccomp);
   return program;

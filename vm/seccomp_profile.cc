@@ -284,23 +284,4 @@ std::string cached_seccomp_filter(const json& seccomp, const std::string& cache_
   return program;
 }
 
-std::string base64_encode(std::string_view bytes) {
-  constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t group = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      const unsigned char byte = j < count ? static_cast<unsigned char>(bytes[i + j]) : 0;
-      group = group << 8 | byte;
-    }
-    for (std::size_t j = 0; j < 4; ++j) {
-      out += j <= count ? kAlphabet[group >> (18 - 6 * j) & 0x3f] : '=';
-    }
-  }
-  return out;
-}
-
 }  // namespace vm

@@ -30,7 +30,4 @@ std::string compile_seccomp_filter(const nlohmann::json& seccomp);
 std::string cached_seccomp_filter(const nlohmann::json& seccomp,
                                   const std::string& cache_directory);
 
-// RFC 4648 with padding: how crun's annotation run.oci.seccomp_bpf_data takes the program.
-std::string base64_encode(std::string_view bytes);
-
 }  // namespace vm

@@ -147,14 +147,5 @@ TEST(CachedSeccompFilterTest, OtherCapabilitiesHaveAnotherFile) {
   EXPECT_EQ(base::list_directory(cache).size(), 2U);
 }
 
-TEST(Base64EncodeTest, VectorsOfRfc4648) {
-  EXPECT_EQ(base64_encode(""), "");
-  EXPECT_EQ(base64_encode("f"), "Zg==");
-  EXPECT_EQ(base64_encode("fo"), "Zm8=");
-  EXPECT_EQ(base64_encode("foo"), "Zm9v");
-  EXPECT_EQ(base64_encode("foobar"), "Zm9vYmFy");
-  EXPECT_EQ(base64_encode("\xff\xfe"), "//4=");
-}
-
 }  // namespace
 }  // namespace vm

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/base64.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "wire/detail/json_fields.h"
@@ -112,7 +113,7 @@ PlanOverlay parse_overlay(const detail::JsonFields& fields) {
 json to_value(const PlanRootEdit& edit) {
   return {{"kind", detail::word_of(edit.kind, kEditKinds)},
           {"path", edit.path},
-          {"text", detail::encode_base64(edit.text)},
+          {"text", base::encode_base64(edit.text)},
           {"mode", edit.mode},
           {"uid", edit.uid},
           {"gid", edit.gid}};
@@ -207,9 +208,8 @@ std::string to_json(const BootPlan& plan) {
   }
   json files = json::array();
   for (const auto& file : plan.files) {
-    files.push_back({{"path", file.path},
-                     {"content", detail::encode_base64(file.content)},
-                     {"mode", file.mode}});
+    files.push_back(
+        {{"path", file.path}, {"content", base::encode_base64(file.content)}, {"mode", file.mode}});
   }
   json sysctls = json::array();
   for (const auto& [name, setting] : plan.sysctls) {
@@ -221,7 +221,7 @@ std::string to_json(const BootPlan& plan) {
       {"version", BootPlan::kVersion},
       {"host_name", plan.host_name},
       {"wall_clock_ns", plan.wall_clock_ns},
-      {"entropy", detail::encode_base64(plan.entropy)},
+      {"entropy", base::encode_base64(plan.entropy)},
       {"machine_id", plan.machine_id},
       {"root_serial", plan.root_serial},
       {"grow_root_to_bytes", plan.grow_root_to_bytes},

@@ -1,5 +1,6 @@
 #include "wire/helper.h"
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "wire/detail/json_fields.h"
 
@@ -20,7 +21,7 @@ constexpr std::pair<std::string_view, HelperRequest::Verb> kVerbs[] = {
 std::string to_json(const HelperRequest& request) {
   return detail::dump(nlohmann::json{
       {"verb", detail::word_of(request.verb, kVerbs)},
-      {"path", detail::encode_base64(request.path)},  // may hold any byte
+      {"path", base::encode_base64(request.path)},  // may hold any byte
       {"any_archive", request.any_archive},
       {"overwrite", request.overwrite},
       {"keep_owner", request.keep_owner},

@@ -126,22 +126,4 @@ std::string dump(const nlohmann::json& value) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-std::string encode_base64(std::string_view bytes) {
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t bits = 0;
-    for (std::size_t k = 0; k < 3; ++k) {
-      const unsigned char byte =
-          i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0;
-      bits = bits << 8 | byte;
-    }
-    text += kBase64[bits >> 18];
-    text += kBase64[bits >> 12 & 63];
-    text += i + 1 < bytes.size() ? kBase64[bits >> 6 & 63] : '=';
-    text += i + 2 < bytes.size() ? kBase64[bits & 63] : '=';
-  }
-  return text;
-}
-
 }  // namespace wire::detail

@@ -70,6 +70,4 @@ std::string_view word_of(T value, const std::pair<std::string_view, T> (&choices
 // Bytes that are not UTF-8 become U+FFFD.
 std::string dump(const nlohmann::json& value);
 
-std::string encode_base64(std::string_view bytes);
-
 }  // namespace wire::detail
