@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "cli/options.h"
 #include "cli/settings.h"
+#include "image/image_store.h"
 #include "vm/vm_manager.h"
 
 namespace cli {
@@ -60,6 +61,8 @@ struct Invocation {
   std::vector<std::string> parse(Options& options, Order order) const;
   // Opens the data directory and reconciles.
   vm::VmManager manager() const;
+  // Opens the data directory and removes what was left half-made there.
+  image::ImageStore images() const;
 };
 
 std::string help_text(const Command& command, const Options& options);
@@ -86,6 +89,11 @@ int attach(Invocation& invocation);
 int cp(Invocation& invocation);
 int port(Invocation& invocation);
 int setup(Invocation& invocation);
+int image_load(Invocation& invocation);
+int image_ls(Invocation& invocation);
+int image_prune(Invocation& invocation);
+int image_pull(Invocation& invocation);
+int image_rm(Invocation& invocation);
 int stats(Invocation& invocation);
 int top(Invocation& invocation);
 int podman_run(Invocation& invocation);

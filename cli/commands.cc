@@ -31,6 +31,13 @@ constexpr auto kCommands = std::to_array<Command>({
     {"healthcheck run", "VM", "Check the health of a VM's container now",
      "Exit status: 0 when the check passed, 1 when it failed, 125 when there is none.",
      healthcheck_run},
+    {"image load", "[OPTIONS]", "Load images from an archive",
+     "The archive is docker's or OCI's, compressed or not.", image_load},
+    {"image ls", "[OPTIONS] [IMAGE]", "List images (also: images)", "", image_ls},
+    {"image prune", "[OPTIONS]", "Remove images without a name that no VM uses", "", image_prune},
+    {"image pull", "[OPTIONS] IMAGE [IMAGE...]", "Get images from registries (also: pull)",
+     "IMAGE is what podman run takes.", image_pull},
+    {"image rm", "[OPTIONS] IMAGE [IMAGE...]", "Remove images (also: rmi)", "", image_rm},
     {"inspect", "[OPTIONS] VM [VM...]", "Print all that is known of VMs, as JSON", "", inspect},
     {"kill", "[OPTIONS] VM [VM...]", "Send a signal to containers", "", kill},
     {"logs", "[OPTIONS] VM [VM...]", "Print what containers have written", "", logs},
@@ -40,8 +47,10 @@ constexpr auto kCommands = std::to_array<Command>({
      "Make a VM without starting it, and print its ID",
      "fcvm start starts it; flags are those of podman run.", podman_create},
     {"podman run", "[OPTIONS] IMAGE [COMMAND [ARG...]]", "Boot a VM and run a container in it",
-     "IMAGE is one of docker-archive:FILE, oci:DIR[:TAG], oci-archive:FILE, "
-     "containers-storage:REF, dir:DIR. Everything behind IMAGE is the container's.\n\n"
+     "IMAGE is one of [REGISTRY/]NAME[:TAG], NAME@DIGEST, docker-archive:FILE, oci:DIR[:TAG], "
+     "oci-archive:FILE, containers-storage:REF, docker-daemon:REF, dir:DIR. Everything behind "
+     "IMAGE "
+     "is the container's.\n\n"
      "Exit status: the container's own; 128+N after signal N; 125 fcvm failed; 126 not executable; "
      "127 not found.",
      podman_run},
@@ -73,10 +82,14 @@ constexpr auto kCommands = std::to_array<Command>({
 });
 
 // Other words podman's users have for them.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kAliases{{
-    {"ps", "ls"},
-    {"run", "podman run"},
+constexpr std::array<std::pair<std::string_view, std::string_view>, 7> kAliases{{
     {"create", "podman create"},
+    {"images", "image ls"},
+    {"load", "image load"},
+    {"ps", "ls"},
+    {"pull", "image pull"},
+    {"rmi", "image rm"},
+    {"run", "podman run"},
 }};
 
 }  // namespace
@@ -99,6 +112,10 @@ std::vector<std::string> canonical_words(std::vector<std::string> words) {
       words.insert(words.begin() + 1, std::string(name.substr(space + 1)));
     }
     break;
+  }
+  if (words.size() > 1 && words[0] == "image") {
+    if (words[1] == "list") words[1] = "ls";
+    if (words[1] == "remove") words[1] = "rm";
   }
   return words;
 }
@@ -129,7 +146,13 @@ std::vector<std::string> Invocation::parse(Options& options, Order order) const 
 }
 
 vm::VmManager Invocation::manager() const {
-  return vm::VmManager(storage::open_data_directory(settings.data_dir));
+  return vm::VmManager(images().data());
+}
+
+image::ImageStore Invocation::images() const {
+  image::ImageStore store(storage::open_data_directory(settings.data_dir));
+  store.sweep();
+  return store;
 }
 
 std::string help_text(const Command& command, const Options& options) {

@@ -24,9 +24,18 @@ std::int64_t monotonic_ns() {
 
 cli::UsageError unknown_command(const std::vector<std::string>& words) {
   if (words.empty()) return cli::UsageError("no command is given");
-  if (words[0] == "podman")
-    return cli::UsageError("podman needs a verb: podman run, podman create");
-  return cli::UsageError(base::cat("unknown command ", base::quoted(words[0])));
+  std::string verbs;
+  for (const auto& command : cli::commands()) {
+    if (command.name.starts_with(words[0] + ' ')) {
+      verbs += base::cat(verbs.empty() ? "" : ", ", command.name);
+    }
+  }
+  if (verbs.empty()) {
+    return cli::UsageError(base::cat("unknown command ", base::quoted(words[0])));
+  }
+  if (words.size() == 1) return cli::UsageError(base::cat(words[0], " needs a verb: ", verbs));
+  return cli::UsageError(
+      base::cat("unknown command ", base::quoted(words[0] + ' ' + words[1]), ": there is ", verbs));
 }
 
 int run(int argc, char** argv, std::string& verb) {
@@ -55,7 +64,8 @@ int run(int argc, char** argv, std::string& verb) {
   invocation.command = cli::find_command(words);
   if (invocation.command == nullptr) {
     // What is left of "fcvm podman --help", which has nothing of its own to say.
-    if (words.size() == 1 && (words[0] == "--help" || words[0] == "-h")) {
+    const bool group = words.size() == 2 && !words[0].starts_with('-');
+    if ((group || words.size() == 1) && (words.back() == "--help" || words.back() == "-h")) {
       cli::print(cli::overview_text(global));
       return 0;
     }

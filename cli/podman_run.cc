@@ -29,15 +29,6 @@ base::Fd make_cidfile(const std::string& path, base::Rollback& rollback) {
   return file;
 }
 
-image::ImageDisk prepare_image(const vm::VmManager& manager, const image::Reference& reference,
-                               const base::Cancellation& cancellation) {
-  ProgressDisplay progress(std::chrono::seconds(2));
-  image::EnsureOptions ensure;
-  ensure.progress = progress.callback();
-  ensure.cancellation = &cancellation;
-  return image::ImageStore(manager.store().data()).ensure(reference, ensure);
-}
-
 // The monitor's milestones, while it is there to be asked: with --rm its record goes with it.
 std::map<std::string, std::int64_t> monitor_milestones(const vm::VmManager& manager,
                                                        const vm::VmRecord& record) {
@@ -60,6 +51,7 @@ wire::ProcessStart process_start(const vm::RunOptions& run) {
 struct Wanted {
   vm::RunOptions run;
   image::Reference reference;
+  image::EnsureOptions ensure;
 };
 
 Wanted parse(const Invocation& invocation) {
@@ -68,25 +60,41 @@ Wanted parse(const Invocation& invocation) {
   flags.declare(options);
   const auto arguments = invocation.parse(options, Order::kBeforeArguments);
   try {
-    Wanted wanted{flags.finish(arguments, host_environment()), {}};
+    Wanted wanted;
+    wanted.run = flags.finish(arguments, host_environment());
     wanted.reference = image::parse_reference(wanted.run.image);
+    wanted.ensure = flags.ensure_options();
     return wanted;
   } catch (const base::Error& error) {
     throw UsageError(error);
   }
 }
 
+// The image, and in `wanted` the name it has here.
+image::ImageDisk take_image(const vm::VmManager& manager, Wanted& wanted,
+                            const base::Cancellation& cancellation) {
+  ProgressDisplay progress(std::chrono::seconds(2));
+  wanted.ensure.progress = progress.callback();
+  wanted.ensure.cancellation = &cancellation;
+  image::ImageDisk image =
+      image::ImageStore(manager.store().data()).ensure(wanted.reference, wanted.ensure);
+  if (!image.names.empty()) wanted.run.image = image.names.front();
+  return image;
+}
+
 }  // namespace
 
 int podman_create(Invocation& invocation) {
-  const Wanted wanted = parse(invocation);
+  Wanted wanted = parse(invocation);
   const vm::RunOptions& run = wanted.run;
   const InterruptGuard interrupt;
   vm::VmManager manager = invocation.manager();
   base::Rollback rollback;
   const base::Fd cidfile = make_cidfile(run.cidfile, rollback);
-  const image::ImageDisk image = prepare_image(manager, wanted.reference, interrupt.cancellation());
+  image::ImageDisk image = take_image(manager, wanted, interrupt.cancellation());
   const vm::VmRecord record = manager.create(run, image);
+  // From here on the record says that it is used.
+  image.in_use.reset();
   if (cidfile) base::write_all(cidfile, record.id);
   // Whatever happened until here is taken back by the next command.
   interrupt.cancellation().check();
@@ -97,7 +105,7 @@ int podman_create(Invocation& invocation) {
 }
 
 int podman_run(Invocation& invocation) {
-  const Wanted wanted = parse(invocation);
+  Wanted wanted = parse(invocation);
   const vm::RunOptions& run = wanted.run;
   Timings timings(invocation.start_ns);
   // Until the container is started a signal takes back what was begun; then it is the container's.
@@ -105,9 +113,11 @@ int podman_run(Invocation& invocation) {
   vm::VmManager manager = invocation.manager();
   base::Rollback rollback;
   const base::Fd cidfile = make_cidfile(run.cidfile, rollback);
-  const image::ImageDisk image = prepare_image(manager, wanted.reference, interrupt.cancellation());
+  image::ImageDisk image = take_image(manager, wanted, interrupt.cancellation());
   timings.note("image");
   const vm::VmRecord record = manager.create(run, image);
+  // From here on the record says that it is used.
+  image.in_use.reset();
   rollback.push([&] { manager.remove(record, true, 0); });
   timings.note("created");
   if (cidfile) base::write_all(cidfile, record.id);

@@ -86,8 +86,9 @@ void RunFlags::declare_life(Options& options) {
   options.list("log-opt", "KEY=VALUE", "Not in this version", [](const std::string&) {
     throw not_in_this_version("log options", "logs rotate by themselves");
   });
-  options.value("pull", "POLICY", "missing, always or never; default missing",
+  options.value("pull", "POLICY", "missing, always, never or newer; default missing",
                 [this](const std::string& text) { run_.pull = vm::parse_pull(text); });
+  source_.declare(options);
   options.flag("timings", run_.timings, "Say on standard error what the start took");
 }
 
@@ -254,6 +255,13 @@ vm::RunOptions RunFlags::finish(const std::vector<std::string>& arguments,
     throw base::Error("--balloon: it leaves the VM no memory");
   }
   return run_;
+}
+
+image::EnsureOptions RunFlags::ensure_options() const {
+  image::EnsureOptions ensure;
+  source_.finish(ensure);
+  ensure.pull = run_.pull;
+  return ensure;
 }
 
 std::map<std::string, std::string> read_environment(

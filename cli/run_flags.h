@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/image_flags.h"
 #include "cli/options.h"
 #include "vm/run_options.h"
 
@@ -22,6 +23,8 @@ class RunFlags {
   // After parsing: `arguments` are IMAGE and what follows. Throws base::Error.
   vm::RunOptions finish(const std::vector<std::string>& arguments,
                         const std::vector<std::string>& host_environment);
+  // The part of them that is about the image. Throws base::Error.
+  image::EnsureOptions ensure_options() const;
 
  private:
   void declare_life(Options& options);
@@ -33,6 +36,7 @@ class RunFlags {
 
   vm::RunOptions run_;
   bool no_health_check_ = false;
+  SourceFlags source_;
   std::vector<std::string> env_;
   std::vector<std::string> env_files_;
 };

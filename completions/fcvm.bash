@@ -10,6 +10,10 @@ _fcvm_vms() {
   done
 }
 
+_fcvm_images() {
+  "${COMP_WORDS[0]}" image ls --format '{{.Repository}}:{{.Tag}}' 2> /dev/null | grep -v '<none>'
+}
+
 _fcvm_options() {
   case $1 in
     '') echo '--config --data-dir -h --help --log-format --log-level -v --version' ;;
@@ -20,6 +24,15 @@ _fcvm_options() {
       echo '-d --detach --detach-keys -e --env --env-file -h --help -i --interactive --privileged
         -t --tty -u --user --vm -w --workdir'
       ;;
+    'image load') echo '-h --help -i --input -q --quiet' ;;
+    'image ls')
+      echo '-a --all --format -h --help --json --no-trunc -n --noheading -q --quiet'
+      ;;
+    'image prune') echo '-a --all -f --force -h --help' ;;
+    'image pull')
+      echo '--arch --authfile --creds -h --help --os --platform -q --quiet --tls-verify --variant'
+      ;;
+    'image rm') echo '-a --all -f --force -h --help -i --ignore' ;;
     inspect) echo '-f --format -h --help --json' ;;
     kill) echo '-a --all -h --help -s --signal' ;;
     logs) echo '-f --follow -h --help -n --names --since --tail -t --timestamps --until' ;;
@@ -31,14 +44,14 @@ _fcvm_options() {
       ;;
     top) echo '-h --help' ;;
     'podman create' | 'podman run')
-      echo '--accel --add-host --balloon --cap-add --cap-drop --cidfile --cpus --cpuset-cpus -d --detach
+      echo '--accel --add-host --arch --authfile --balloon --cap-add --cap-drop --cidfile --cpus --cpuset-cpus --creds -d --detach
         --detach-keys --disk --dns --dns-search --engine --entrypoint -e --env --env-file
         --health-cmd --health-interval --health-retries --health-start-period --health-timeout --health-url
         -h --help --hostname --hypervisor --init -i
         --interactive --kernel --kernel-args -l --label --log-driver --log-opt -v --map --map-uid -m --memory
-        --name --network --network-allow --no-healthcheck --privileged -p --publish --pull --read-only --restart --rm
-        --rootfs-size --rootless-backend --snapshot --stop-signal --stop-timeout --timings --tmpfs -t
-        --tty --ulimit -u --user -w --workdir'
+        --name --network --network-allow --no-healthcheck --os --platform --privileged -p --publish --pull --read-only --restart --rm
+        --rootfs-size --rootless-backend --snapshot --stop-signal --stop-timeout --timings --tls-verify --tmpfs -t
+        --tty --ulimit -u --user --variant -w --workdir'
       ;;
     restart) echo '-a --all -h --help --running -t --time' ;;
     rm) echo '-a --all -f --force -h --help -i --ignore -t --time' ;;
@@ -63,19 +76,21 @@ _fcvm_values() {
     --log-format) echo 'text json' ;;
     --log-level) echo 'trace debug info warn error off' ;;
     --network) echo 'none' ;;
-    --pull) echo 'missing always never' ;;
+    --pull) echo 'missing always never newer' ;;
     --restart) echo 'no on-failure always unless-stopped' ;;
     --snapshot) echo 'off' ;;
     -s | --signal | --stop-signal) echo 'HUP INT QUIT KILL USR1 USR2 TERM CONT STOP' ;;
-    --cidfile | --config | --env-file | --kernel) echo '@files' ;;
+    --authfile | --cidfile | --config | --env-file | --input | --kernel) echo '@files' ;;
     --data-dir) echo '@folders' ;;
-    --add-host | --balloon | --base-packages | --cap-add | --cap-drop | --cpus | --cpuset-cpus | \
+    --arch) echo 'amd64 arm64' ;;
+    --platform) echo 'linux/amd64 linux/arm64' ;;
+    --add-host | --balloon | --base-packages | --cap-add | --cap-drop | --cpus | --cpuset-cpus | --creds | \
       --detach-keys | --disk | --dns | --dns-search | --entrypoint | -e | --env | --filter | --format | \
       --health-cmd | --health-interval | --health-retries | --health-start-period | \
       --health-timeout | --health-url | --hostname | --interval | --kernel-args | -l | --label | --log-opt | \
-      --map | --map-uid | -m | --memory | --name | --network-allow | -p | --publish | \
+      --map | --map-uid | -m | --memory | --name | --network-allow | --os | -p | --publish | \
       --rootfs-size | --rootless-backend | --since | --size | --stop-timeout | --tail | --time | \
-      --tmpfs | --ulimit | --until | -u | --user | -w | --workdir) echo '' ;;
+      --tmpfs | --ulimit | --until | -u | --user | --variant | -w | --workdir) echo '' ;;
     *) return 1 ;;
   esac
 }
@@ -83,7 +98,7 @@ _fcvm_values() {
 # True when the letter takes a value with this command only.
 _fcvm_takes_value() {
   case "$1 $2" in
-    'inspect -f' | 'ls -f' | 'podman create -v' | 'podman run -v' | 'restart -t' | 'stats -i' | 'rm -t' | 'stop -t') return 0 ;;
+    'image load -i' | 'inspect -f' | 'ls -f' | 'podman create -v' | 'podman run -v' | 'restart -t' | 'stats -i' | 'rm -t' | 'stop -t') return 0 ;;
   esac
   _fcvm_values "$2" > /dev/null
 }
@@ -112,7 +127,7 @@ _fcvm() {
     elif [[ -z $command ]]; then
       command=$word
       [[ $command != ps ]] || command='ls'
-    elif [[ $command == healthcheck || $command == podman || $command == system ]]; then
+    elif [[ $command == healthcheck || $command == image || $command == podman || $command == system ]]; then
       command="$command $word"
     else
       ((arguments++))
@@ -144,13 +159,17 @@ _fcvm() {
   fi
   case $command in
     '')
-      values='attach completions cp doctor exec healthcheck inspect kill logs ls pause podman port
+      values='attach completions cp doctor exec healthcheck image inspect kill logs ls pause podman port
         rename restart rm setup start stats stop system top unpause version wait'
       ;;
     healthcheck) values=run ;;
     system) values='df prune reconcile' ;;
+    image) values='load ls prune pull rm' ;;
     podman) values='create run' ;;
-    'podman create' | 'podman run') values='docker-archive: oci: oci-archive: containers-storage: dir:' ;;
+    'podman create' | 'podman run')
+      values="$(_fcvm_images) docker-archive: oci: oci-archive: containers-storage: docker-daemon: dir:"
+      ;;
+    'image ls' | 'image pull' | 'image rm') values=$(_fcvm_images) ;;
     completions) values='bash zsh fish' ;;
     attach | exec | 'healthcheck run' | kill | pause | stats | stop | top | unpause) values=$(_fcvm_vms running) ;;
     inspect | logs | port | rename | restart | rm | start | wait) values=$(_fcvm_vms all) ;;

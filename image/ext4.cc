@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <memory>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/fd.h"
@@ -35,7 +36,7 @@ class Measure {
     size_.depth = std::max(size_.depth, depth);
     if (depth > kMaxDepth) return;
     const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(fd.get()), ::closedir);
-    if (!dir) return;
+    if (!dir) base::throw_errno("reading a directory");
     fd.release();
     while (const dirent* entry = ::readdir(dir.get())) {
       const std::string_view name = entry->d_name;
@@ -54,7 +55,11 @@ class Measure {
       if (!S_ISDIR(info.st_mode)) continue;
       base::Fd child(::openat(::dirfd(dir.get()), entry->d_name,
                               O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (child) add(std::move(child), depth + 1);
+      if (child) {
+        add(std::move(child), depth + 1);
+      } else if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) {
+        base::throw_errno("opening", entry->d_name);
+      }
       if (size_.entries > max_entries_ || size_.data_bytes > max_bytes_) return;
     }
   }
@@ -91,9 +96,15 @@ std::vector<std::string> mke2fs_command(const std::string& directory, const std:
 
 TreeSize measure_tree(const std::string& directory, std::uint64_t max_entries,
                       std::uint64_t max_bytes) {
-  Measure measure(max_entries, max_bytes);
-  measure.add(base::open_file(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), 0);
-  return measure.size();
+  const std::string counted = in_user_namespace([&] {
+    Measure measure(max_entries, max_bytes);
+    measure.add(base::open_file(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), 0);
+    const TreeSize& size = measure.size();
+    return base::cat(size.entries, " ", size.data_bytes, " ", size.depth);
+  });
+  TreeSize size;
+  std::istringstream(counted) >> size.entries >> size.data_bytes >> size.depth;
+  return size;
 }
 
 std::uint64_t ext4_bytes_for(const TreeSize& tree) {
@@ -128,6 +139,7 @@ void make_ext4(const std::string& directory, const std::string& file, const Ext4
     // COMPAT(e2fsprogs 1.47): an older one does not know assume_storage_prezeroed.
     if (prezeroed && result.err.find("Bad option") != std::string::npos) continue;
     const bool full = result.err.find("allocate block") != std::string::npos ||
+                      result.err.find("allocate inode") != std::string::npos ||
                       result.err.find("No space") != std::string::npos ||
                       result.err.find("no space") != std::string::npos ||
                       result.err.find("No free space") != std::string::npos;

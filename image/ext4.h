@@ -30,8 +30,9 @@ struct TreeSize {
   std::uint64_t depth = 0;
 };
 
-// Counts what is in `directory`; stops early, with what it has so far, when one of the limits is
-// passed (so: larger than a limit means refused). Files that vanish meanwhile are not counted.
+// Counts what is in `directory`, where an ordinary user unpacked it: in the user namespace. Stops
+// early, with what it has so far, when one of the limits is passed (so: larger than a limit means
+// refused). Files that vanish meanwhile are not counted; throws base::Error for what cannot be read.
 TreeSize measure_tree(const std::string& directory, std::uint64_t max_entries,
                       std::uint64_t max_bytes);
 

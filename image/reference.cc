@@ -5,6 +5,7 @@
 #include <cctype>
 
 #include "base/error.h"
+#include "image/registry_name.h"
 
 namespace image {
 namespace {
@@ -15,21 +16,23 @@ struct TransportName {
   std::string_view name;
   Transport transport;
 };
-constexpr std::array<TransportName, 5> kTransports{{
+constexpr std::array<TransportName, 7> kTransports{{
     {"docker-archive", Transport::kDockerArchive},
     {"oci", Transport::kOciDirectory},
     {"oci-archive", Transport::kOciArchive},
     {"containers-storage", Transport::kContainersStorage},
     {"dir", Transport::kDirectory},
+    {"docker", Transport::kRegistry},
+    {"docker-daemon", Transport::kDockerDaemon},
 }};
 
 // Transports of containers-transports(5) that this version does not read.
-constexpr std::array<std::string_view, 6> kOtherTransports{"docker", "docker-daemon", "sif",
-                                                           "atomic", "ostree",        "tarball"};
+constexpr std::array<std::string_view, 4> kOtherTransports{"sif", "atomic", "ostree", "tarball"};
+constexpr std::string_view kRegistryPrefix = "docker://";
 
 constexpr char kWhatWorks[] =
-    "images that are on this machine work: docker-archive:FILE, oci:DIR[:TAG], "
-    "oci-archive:FILE[:TAG], containers-storage:NAME, dir:DIR";
+    "what works is [REGISTRY/]NAME[:TAG], docker://NAME, docker-archive:FILE, oci:DIR[:TAG], "
+    "oci-archive:FILE[:TAG], containers-storage:NAME, docker-daemon:NAME, dir:DIR";
 
 [[noreturn]] void refuse(std::string_view text, std::string_view why) {
   base::Error error(base::cat("reading image reference ", base::quoted(text), ": ", why));
@@ -39,6 +42,27 @@ constexpr char kWhatWorks[] =
 
 bool is_printable(char c) {
   return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
+}
+
+std::string complete_name(std::string_view text, std::string_view name) {
+  try {
+    return parse_registry_name(name).text();
+  } catch (const base::Error& error) {
+    refuse(text, error.what());
+  }
+}
+
+Reference of_registry(std::string_view text, std::string_view name) {
+  Reference reference;
+  reference.transport = Transport::kRegistry;
+  reference.location = complete_name(text, name);
+  // Without a registry docker:// means docker.io, whatever is configured for short names.
+  if (name.size() != text.size()) {
+    const RegistryName parsed = parse_registry_name(reference.location);
+    if (parsed.is_short()) reference.location = parsed.in("docker.io").text();
+  }
+  reference.text = text;
+  return reference;
 }
 
 }  // namespace
@@ -51,9 +75,18 @@ std::string_view transport_name(Transport transport) {
 }
 
 std::string Reference::skopeo_name() const {
+  if (transport == Transport::kRegistry) return base::cat(kRegistryPrefix, location);
   std::string out = base::cat(transport_name(transport), ":", location);
   if (!name.empty()) out += ":" + name;
   return out;
+}
+
+Reference registry_reference(const std::string& name) {
+  Reference reference;
+  reference.transport = Transport::kRegistry;
+  reference.location = name;
+  reference.text = name;
+  return reference;
 }
 
 Reference parse_reference(std::string_view text) {
@@ -68,13 +101,16 @@ Reference parse_reference(std::string_view text) {
   const std::string_view prefix = text.substr(0, colon);
   const auto known = std::find_if(kTransports.begin(), kTransports.end(),
                                   [&](const TransportName& entry) { return entry.name == prefix; });
-  if (colon == std::string_view::npos || known == kTransports.end()) {
+  // "docker:20" is a name with a tag.
+  if (colon == std::string_view::npos || known == kTransports.end() ||
+      known->transport == Transport::kRegistry) {
     if (colon != std::string_view::npos &&
         std::find(kOtherTransports.begin(), kOtherTransports.end(), prefix) !=
             kOtherTransports.end()) {
       refuse(text, base::cat("this version does not read ", prefix, ": images"));
     }
-    refuse(text, "this version does not pull from registries");
+    const bool explicitly = text.starts_with(kRegistryPrefix);
+    return of_registry(text, explicitly ? text.substr(kRegistryPrefix.size()) : text);
   }
   Reference reference;
   reference.transport = known->transport;
@@ -85,6 +121,10 @@ Reference parse_reference(std::string_view text) {
     // may come from a script's argument.
     if (rest.starts_with('[')) refuse(text, "only the default containers-storage is read");
     reference.location = rest;
+  } else if (known->transport == Transport::kDockerDaemon) {
+    // An id is passed on as it is; a name gets the tag it stands for.
+    reference.location =
+        rest.empty() || rest.starts_with("sha256:") ? rest : complete_name(text, rest);
   } else if (known->transport == Transport::kDirectory) {
     reference.location = rest;
   } else {
@@ -96,9 +136,12 @@ Reference parse_reference(std::string_view text) {
     }
   }
   if (reference.location.empty()) {
-    refuse(text,
-           base::cat("a ", known->transport == Transport::kContainersStorage ? "name" : "path",
-                     " is missing after '", prefix, ":'"));
+    refuse(text, base::cat("a ",
+                           known->transport == Transport::kContainersStorage ||
+                                   known->transport == Transport::kDockerDaemon
+                               ? "name"
+                               : "path",
+                           " is missing after '", prefix, ":'"));
   }
   return reference;
 }

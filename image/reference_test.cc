@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "image/source.h"
 
 namespace image {
 namespace {
@@ -46,20 +47,36 @@ TEST_P(RefusedReferenceTest, IsRefusedWithAHintThatSaysWhatWorks) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, RefusedReferenceTest,
-    ::testing::Values("", "alpine", "docker.io/library/alpine:3", "docker://alpine",
-                      "docker-daemon:alpine:latest", "localhost:5000/x",
-                      "docker-archive:", "oci:", "oci::tag", "oci:dir:", "dir:",
-                      "containers-storage:", "containers-storage:[vfs@/x]y", "sif:x", "oci:a\nb",
-                      std::string("oci:a\0b", 7), "oci:" + std::string(5000, 'x')));
+INSTANTIATE_TEST_SUITE_P(All, RefusedReferenceTest,
+                         ::testing::Values("", "Alpine", "a b", "docker://", "docker://A",
+                                           "http://a/b", "docker-archive:", "oci:", "oci::tag",
+                                           "oci:dir:", "dir:", "docker-daemon:", "docker-daemon:A",
+                                           "containers-storage:", "containers-storage:[vfs@/x]y",
+                                           "sif:x", "oci:a\nb", std::string("oci:a\0b", 7),
+                                           "oci:" + std::string(5000, 'x')));
 
-TEST(ReferenceTest, RegistryReferenceIsNamedAsSuch) {
-  try {
-    parse_reference("nginx:latest");
-    FAIL();
-  } catch (const base::Error& error) {
-    EXPECT_NE(std::string(error.what()).find("registries"), std::string::npos) << error.what();
+TEST(ReferenceTest, NamesAreOfRegistries) {
+  const Reference plain = parse_reference("nginx");
+  EXPECT_EQ(plain.transport, Transport::kRegistry);
+  EXPECT_EQ(plain.location, "nginx:latest");
+  EXPECT_EQ(plain.text, "nginx");
+  EXPECT_EQ(parse_reference("docker://nginx:1").location, "docker.io/library/nginx:1");
+  EXPECT_EQ(parse_reference("docker:20").location, "docker:20");
+  const Reference full = parse_reference("docker://localhost:5000/a/b:1");
+  EXPECT_EQ(full.skopeo_name(), "docker://localhost:5000/a/b:1");
+  EXPECT_EQ(registry_reference("quay.io/a:1").skopeo_name(), "docker://quay.io/a:1");
+}
+
+TEST(ReferenceTest, DockersOwnStoreIsAskedByNameOrId) {
+  EXPECT_EQ(parse_reference("docker-daemon:a").skopeo_name(), "docker-daemon:a:latest");
+  EXPECT_EQ(parse_reference("docker-daemon:sha256:12").skopeo_name(), "docker-daemon:sha256:12");
+}
+
+TEST(PlatformTest, IsReadInTheWordsOfGo) {
+  EXPECT_EQ(parse_platform("linux/x86_64"), (Platform{"linux", "amd64", ""}));
+  EXPECT_EQ(parse_platform("linux/arm/v7"), (Platform{"linux", "arm", "v7"}));
+  for (const char* text : {"", "linux", "linux/", "/amd64", "linux/arm/", "linux/arm/v7/x"}) {
+    EXPECT_THROW(parse_platform(text), base::Error) << text;
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "image/containers_storage.h"
 #include "image/reference.h"
+#include "image/source.h"
 
 namespace base {
 class Cancellation;
@@ -18,6 +19,9 @@ namespace image {
 struct SkopeoOptions {
   std::string work_directory;        // for its temporary files, which may be as large as the image
   std::uint64_t max_file_bytes = 0;  // RLIMIT_FSIZE of skopeo and its children
+  Platform platform;                 // which variant of the image; this machine's when empty
+  std::string authfile;              // for registries; empty: where skopeo looks itself
+  std::optional<bool> tls_verify;    // for registries
   // Called a few times a second; a text ends skopeo and becomes the error.
   std::function<std::optional<std::string>()> tick;
   const base::Cancellation* cancellation = nullptr;

@@ -24,6 +24,7 @@ class DataDirectory {
   std::string rootfs() const { return root_ + "/rootfs"; }
   std::string base_rootfs() const { return root_ + "/rootfs/base.ext4"; }
   std::string images() const { return root_ + "/images"; }
+  std::string image_names() const { return root_ + "/image-names"; }
   std::string vm_disks() const { return root_ + "/vm-disks"; }
   std::string vm_disk(const std::string& vm_id) const { return vm_disks() + "/" + vm_id; }
   std::string snapshots() const { return root_ + "/snapshots"; }

@@ -341,11 +341,12 @@ NetworkMode parse_network(std::string_view text) {
   return parse_choice(text, "network mode", kModes);
 }
 
-PullPolicy parse_pull(std::string_view text) {
-  static constexpr std::array<std::pair<std::string_view, PullPolicy>, 3> kPolicies = {
-      {{"missing", PullPolicy::kMissing},
-       {"always", PullPolicy::kAlways},
-       {"never", PullPolicy::kNever}}};
+image::PullPolicy parse_pull(std::string_view text) {
+  static constexpr std::array<std::pair<std::string_view, image::PullPolicy>, 4> kPolicies = {
+      {{"missing", image::PullPolicy::kMissing},
+       {"always", image::PullPolicy::kAlways},
+       {"never", image::PullPolicy::kNever},
+       {"newer", image::PullPolicy::kNewer}}};
   return parse_choice(text, "pull policy", kPolicies);
 }
 

@@ -74,7 +74,7 @@ std::string parse_ip(std::string_view text);
 std::vector<std::string> parse_health_command(std::string_view text);
 
 NetworkMode parse_network(std::string_view text);
-PullPolicy parse_pull(std::string_view text);
+image::PullPolicy parse_pull(std::string_view text);
 Engine parse_engine(std::string_view text);
 HypervisorChoice parse_hypervisor(std::string_view text);
 AccelChoice parse_accel(std::string_view text);

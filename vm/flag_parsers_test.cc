@@ -259,12 +259,12 @@ TEST(ParseAddHostTest, NameAndAddress) {
 
 TEST(ParseChoicesTest, UnknownWordsNameTheKnownOnes) {
   EXPECT_EQ(parse_network("none"), NetworkMode::kNone);
-  EXPECT_EQ(parse_pull("never"), PullPolicy::kNever);
+  EXPECT_EQ(parse_pull("never"), image::PullPolicy::kNever);
   EXPECT_EQ(parse_engine("crun"), Engine::kCrun);
   EXPECT_EQ(parse_hypervisor("qemu"), HypervisorChoice::kQemu);
   EXPECT_EQ(parse_accel("tcg"), AccelChoice::kTcg);
   EXPECT_EQ(complaint([] { parse_pull("foo"); }),
-            "unknown pull policy 'foo': it is one of missing, always, never");
+            "unknown pull policy 'foo': it is one of missing, always, never, newer");
   EXPECT_EQ(parse_restart("on-failure:3").max, 3);
   EXPECT_EQ(parse_restart("always").policy, RestartPolicy::kAlways);
   for (const char* text : {"", "foo", "always:2", "on-failure:x", "on-failure:-1", "on-failure:"}) {

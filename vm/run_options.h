@@ -10,10 +10,11 @@
 #include <utility>
 #include <vector>
 
+#include "image/source.h"
+
 namespace vm {
 
 enum class NetworkMode { kNone, kBridged, kRootless };
-enum class PullPolicy { kMissing, kAlways, kNever };
 enum class RestartPolicy { kNo, kOnFailure, kAlways, kUnlessStopped };
 enum class Engine { kPodman, kCrun };
 enum class HypervisorChoice { kAuto, kQemu, kFirecracker };
@@ -93,7 +94,7 @@ struct RunOptions {
   std::uint64_t balloon_bytes = 0;  // 0: no target
   bool snapshot_auto = true;
   bool timings = false;
-  PullPolicy pull = PullPolicy::kMissing;
+  image::PullPolicy pull = image::PullPolicy::kMissing;
 
   // The network.
   std::optional<NetworkMode> network;  // absent: by who runs it

@@ -231,7 +231,7 @@ std::string to_json(const BootPlan& plan) {
       {"sysctls", std::move(sysctls)},
       {"container",
        {{"id", plan.container.id},
-        {"podman", detail::encode_base64(join_arguments(plan.container.podman))},
+        {"podman", base::encode_base64(join_arguments(plan.container.podman))},
         {"bundle", plan.container.bundle},
         {"config", plan.container.config_json},
         {"root", to_value(plan.container.root)},

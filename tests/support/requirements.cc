@@ -82,12 +82,23 @@ std::string missing_for_docker() {
   return missing_for_root();
 }
 
+std::string missing_for_registry() {
+  for (const char* program : {"docker-registry", "skopeo"}) {
+    if (!has_program(program)) {
+      return std::string(program) + " is not in PATH: install it";
+    }
+  }
+  return {};
+}
+
 std::string_view require_tests_name(Label label) {
   switch (label) {
     case Label::root:
+    case Label::user_ids:
       return "root";
     case Label::vm:
     case Label::podman:
+    case Label::registry:
       return "vm";
     case Label::docker:
       return "docker";
@@ -107,6 +118,11 @@ std::string missing_for(Label label) {
       return missing_for_podman();
     case Label::docker:
       return missing_for_docker();
+    case Label::registry:
+      return missing_for_registry();
+    case Label::user_ids:
+      return has_program("newuidmap") ? missing_for_root()
+                                      : "newuidmap is not in PATH: install uidmap";
   }
   return "unknown label";
 }

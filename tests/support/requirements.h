@@ -15,10 +15,12 @@
 namespace tests {
 
 enum class Label {
-  root,    // effective uid 0 with CAP_SYS_ADMIN: mounts and loop devices work
-  vm,      // qemu-system-x86_64, the programs of this build and the assets in data_dir()
-  podman,  // podman and crun on the host; named by "vm" in REQUIRE_TESTS as well
-  docker,  // a dockerd that can be started: the docker.io package and root
+  root,      // effective uid 0 with CAP_SYS_ADMIN: mounts and loop devices work
+  vm,        // qemu-system-x86_64, the programs of this build and the assets in data_dir()
+  podman,    // podman and crun on the host; named by "vm" in REQUIRE_TESTS as well
+  docker,    // a dockerd that can be started: the docker.io package and root
+  user_ids,  // newuidmap, for ordinary users with several ids, and root; named by "root"
+  registry,  // docker-registry and skopeo; named by "vm" in REQUIRE_TESTS as well
 };
 
 // Empty when the machine has what `label` needs, else one line that says what is missing. Probes on

@@ -68,10 +68,10 @@ std::set<std::string> image_disks() {
   return names;
 }
 
-}  // namespace
-
-std::string make_test_image(const fs::path& directory, const std::string& seed,
-                            std::size_t filler_bytes, const std::string& healthcheck) {
+// A layout's image of busybox and a seed; returns the descriptor of its manifest.
+Json add_image(const fs::path& directory, const fs::path& layout, const std::string& seed,
+               const std::string& architecture, std::size_t filler_bytes,
+               const std::string& healthcheck = "null") {
   const fs::path root = directory / "root";
   fs::create_directories(root / "bin");
   for (const char* folder : {"dev", "proc", "sys", "etc", "tmp", "run"}) {
@@ -85,7 +85,6 @@ std::string make_test_image(const fs::path& directory, const std::string& seed,
   }
   write_noise(root / "filler", filler_bytes);
 
-  const fs::path layout = directory / "layout";
   fs::create_directories(layout / "blobs" / "sha256");
   const fs::path tar = layout / "blobs" / "layer";
   Command pack;
@@ -94,7 +93,7 @@ std::string make_test_image(const fs::path& directory, const std::string& seed,
   fs::remove_all(root);
   const Json layer = add_blob(layout, tar, "application/vnd.oci.image.layer.v1.tar");
   const Json config = add_json(layout,
-                               {{"architecture", "amd64"},
+                               {{"architecture", architecture},
                                 {"os", "linux"},
                                 {"config",
                                  {{"Cmd", {"sh"}},
@@ -109,9 +108,41 @@ std::string make_test_image(const fs::path& directory, const std::string& seed,
       {{"schemaVersion", 2}, {"mediaType", kManifestType}, {"config", config}, {"layers", {layer}}},
       kManifestType);
   manifest["annotations"] = {{"org.opencontainers.image.ref.name", "latest"}};
-  base::write_file(layout / "index.json",
-                   Json{{"schemaVersion", 2}, {"manifests", {manifest}}}.dump());
+  return manifest;
+}
+
+void make_layout(const fs::path& layout, Json index) {
+  index["schemaVersion"] = 2;
+  base::write_file(layout / "index.json", index.dump());
   base::write_file(layout / "oci-layout", R"({"imageLayoutVersion":"1.0.0"})");
+}
+
+}  // namespace
+
+std::string make_test_image(const fs::path& directory, const std::string& seed,
+                            std::size_t filler_bytes, const std::string& healthcheck) {
+  const fs::path layout = directory / "layout";
+  make_layout(layout, {{"manifests",
+                        {add_image(directory, layout, seed, "amd64", filler_bytes, healthcheck)}}});
+  return "oci:" + layout.string() + ":latest";
+}
+
+std::string make_multi_platform_image(const fs::path& directory, const std::string& seed,
+                                      const std::vector<std::string>& architectures) {
+  const fs::path layout = directory / "layout";
+  Json manifests = Json::array();
+  for (const std::string& architecture : architectures) {
+    Json manifest = add_image(directory, layout, seed + "-" + architecture, architecture, 0);
+    manifest.erase("annotations");
+    manifest["platform"] = {{"architecture", architecture}, {"os", "linux"}};
+    manifests.push_back(std::move(manifest));
+  }
+  constexpr const char* kIndexType = "application/vnd.oci.image.index.v1+json";
+  Json index =
+      add_json(layout, {{"schemaVersion", 2}, {"mediaType", kIndexType}, {"manifests", manifests}},
+               kIndexType);
+  index["annotations"] = {{"org.opencontainers.image.ref.name", "latest"}};
+  make_layout(layout, {{"manifests", {index}}});
   return "oci:" + layout.string() + ":latest";
 }
 

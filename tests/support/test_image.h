@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <set>
 #include <string>
+#include <vector>
 
 namespace tests {
 
@@ -17,6 +18,12 @@ inline constexpr unsigned kSeedOwner = 1000;
 inline constexpr unsigned kSeedGroup = 50;
 std::string make_test_image(const std::filesystem::path& directory, const std::string& seed,
                             std::size_t filler_bytes = 0, const std::string& healthcheck = "null");
+
+// The same as a list of images, one for each of the architectures ("amd64"); all of them hold this
+// machine's busybox, and the seed with the architecture behind it.
+std::string make_multi_platform_image(const std::filesystem::path& directory,
+                                      const std::string& seed,
+                                      const std::vector<std::string>& architectures);
 
 // Removes image disks that were made while it lived, for their images are nobody else's.
 class ImageDisksRestored {

@@ -1,0 +1,59 @@
+#include <unistd.h>
+
+#include <set>
+
+#include "cli/command.h"
+#include "cli/image_flags.h"
+#include "cli/output.h"
+
+namespace cli {
+namespace {
+
+// As podman: anything but a line that begins with y is a no.
+bool confirmed(bool all) {
+  print(base::cat(
+      "WARNING! This command removes ",
+      all ? "all images without at least one VM associated with them" : "all dangling images",
+      ".\nAre you sure you want to continue? [y/N] "));
+  char first = 0;
+  char c = 0;
+  while (::read(STDIN_FILENO, &c, 1) == 1 && c != '\n') {
+    if (first == 0) first = c;
+  }
+  return first == 'y' || first == 'Y';
+}
+
+}  // namespace
+
+int image_prune(Invocation& invocation) {
+  bool all = false;
+  bool force = false;
+  Options options;
+  options.flag("all,a", all, "Also images that have a name");
+  options.flag("force,f", force, "Do not ask");
+  if (!invocation.parse(options, Order::kAnywhere).empty()) {
+    throw UsageError("it takes no arguments");
+  }
+  vm::VmManager manager = invocation.manager();
+  image::ImageStore store(manager.store().data());
+  if (!force && !confirmed(all)) return 0;
+  std::set<std::string> used;
+  for (const auto& vm : manager.list()) used.insert(vm.image_digest);
+  std::uint64_t reclaimed = 0;
+  int status = 0;
+  for (const auto& disk : store.list()) {
+    if (used.contains(disk.digest) || (!all && !disk.names.empty())) continue;
+    try {
+      reclaimed += store.remove(disk.digest);
+      print(disk.digest.substr(disk.digest.find(':') + 1) + '\n');
+    } catch (const base::Error& error) {
+      print_error(invocation.command->name, error);
+      status = kFailed;
+    }
+  }
+  store.sweep_names();
+  print(base::cat("Total reclaimed space: ", human_bytes(reclaimed), "\n"));
+  return status;
+}
+
+}  // namespace cli
