@@ -1,6 +1,7 @@
 // fcvm: the command line.
 #include <time.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <string>
@@ -63,8 +64,12 @@ int run(int argc, char** argv, std::string& verb) {
   words = cli::canonical_words(std::move(words));
   invocation.command = cli::find_command(words);
   if (invocation.command == nullptr) {
-    // What is left of "fcvm podman --help", which has nothing of its own to say.
-    const bool group = words.size() == 2 && !words[0].starts_with('-');
+    // What is left of "fcvm podman --help", and all of "fcvm image --help" have nothing of their own to say.
+    const auto commands = cli::commands();
+    const bool group = words.size() == 2 &&
+                       std::any_of(commands.begin(), commands.end(), [&](const auto& command) {
+                         return command.name.starts_with(words[0] + ' ');
+                       });
     if ((group || words.size() == 1) && (words.back() == "--help" || words.back() == "-h")) {
       cli::print(cli::overview_text(global));
       return 0;
