@@ -35,7 +35,8 @@ constexpr int kMaxDepth = 16;
 void add_name(const std::string& text, std::string_view domain, std::vector<std::string>& names) {
   try {
     const RegistryName name = parse_registry_name(text);
-    names.push_back((name.is_short() ? name.in(domain) : name).text());
+    // Read again, because a registry in front may make it too long.
+    names.push_back(parse_registry_name((name.is_short() ? name.in(domain) : name).text()).text());
   } catch (const base::Error& error) {
     base::log_info(error.what());
   }

@@ -44,6 +44,10 @@ TEST(ArchiveTest, OciIndexNamesItsImages) {
 
 TEST(ArchiveTest, WhatIsNoNameIsLeftOut) {
   EXPECT_TRUE(parse_docker_manifest(R"([{"RepoTags":["../x","A"]}])", "/f")[0].names.empty());
+  // Too long only when complete.
+  const std::string name(250, 'a');
+  EXPECT_TRUE(
+      parse_docker_manifest(R"([{"RepoTags":[")" + name + R"("]}])", "/f")[0].names.empty());
 }
 
 TEST(ArchiveTest, MalformedIndexesAreRefused) {
