@@ -138,7 +138,7 @@ void RunFlags::declare_machine(Options& options) {
                 [this](const std::string& text) { run_.cpuset_cpus = parse_host_cpus(text); });
   options.value("rootfs-size", "SIZE", "Of the VM's own disk; default 10g",
                 [this](const std::string& text) { run_.rootfs_bytes = vm::parse_size(text); });
-  options.value("engine", "ENGINE", "What runs the container: podman, or crun; default crun",
+  options.value("engine", "ENGINE", "What runs the container: podman, the default, or crun",
                 [this](const std::string& text) { run_.engine = vm::parse_engine(text); });
   options.value("hypervisor", "NAME", "auto or qemu; default auto",
                 [this](const std::string& text) {

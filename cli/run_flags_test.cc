@@ -49,7 +49,7 @@ TEST(RunFlagsTest, DefaultsAreThoseOfThisVersion) {
   const auto run = parse({"image"});
   EXPECT_EQ(run.cpus, 2);
   EXPECT_EQ(run.memory_bytes, 512ULL << 20);
-  EXPECT_EQ(run.engine, vm::Engine::kCrun);
+  EXPECT_FALSE(run.engine);
   EXPECT_EQ(run.network, vm::NetworkMode::kNone);
   EXPECT_FALSE(run.snapshot_auto);
   EXPECT_EQ(run.detach_keys, "\x10\x11");

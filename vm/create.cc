@@ -49,20 +49,21 @@ std::string random_hex(std::size_t digits) {
   return text;
 }
 
+std::string engine_name(Engine engine) {
+  return engine == Engine::kPodman ? "podman" : "crun";
+}
+
 // Without root an image disk holds one merged tree instead of layers (image/skopeo.h): Podman has no
 // use for it.
-void check_engine(const RunOptions& options, const std::string& image_disk) {
+Engine choose_engine(const RunOptions& options, const std::string& image_disk) {
   struct stat info {};
-  if (options.engine != Engine::kPodman) return;
   if (::stat(image_disk.c_str(), &info) != 0) base::throw_errno("examining", image_disk);
-  if (info.st_uid != 0) {
+  const bool has_layers = info.st_uid == 0;
+  if (!has_layers && options.engine == Engine::kPodman) {
     throw base::Error("--engine podman: this image disk was made without root, and has no layers")
         .set_hint("use --engine crun");
   }
-}
-
-std::string engine_name(Engine engine) {
-  return engine == Engine::kPodman ? "podman" : "crun";
+  return options.engine.value_or(has_layers ? Engine::kPodman : Engine::kCrun);
 }
 
 std::string hypervisor_name(HypervisorChoice choice) {
@@ -162,8 +163,8 @@ wire::BootPlan make_boot_plan(const VmRecord& record, BundleFiles bundle,
 
 VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& image) {
   const storage::DataDirectory& data = store_.data();
-  check_engine(options, image.disk_path);
   const hypervisor::Capabilities can = require_hypervisor(options);
+  const Engine engine = choose_engine(options, image.disk_path);
 
   VmRecord record;
   record.id = random_hex(64);
@@ -174,7 +175,7 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   record.image_digest = image.digest;
   record.labels = image.meta.config.labels;
   for (const auto& [key, value] : options.labels) record.labels[key] = value;
-  record.engine = engine_name(options.engine);
+  record.engine = engine_name(engine);
   record.hypervisor = can.hypervisor;
   record.cpus = static_cast<unsigned>(options.cpus);
   record.mem_mib = options.memory_bytes >> 20;
@@ -245,7 +246,7 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
   record.stop_signal = bundle.stop_signal;
   const std::string exec_base = bundle.exec_base;
   wire::PlanContainer container;
-  if (options.engine == Engine::kPodman) {
+  if (engine == Engine::kPodman) {
     container.podman = podman_arguments(image.meta, options, facts, bundle);
   } else {
     plan_for_crun(image.meta, bundle, container);

@@ -85,7 +85,7 @@ struct RunOptions {
   int cpus = 2;
   std::uint64_t memory_bytes = 512ULL << 20;
   std::vector<int> cpuset_cpus;  // of the host; empty: all
-  Engine engine = Engine::kCrun;
+  std::optional<Engine> engine;  // absent: podman, where it can use the image disk
   HypervisorChoice hypervisor = HypervisorChoice::kAuto;
   AccelChoice accel = AccelChoice::kAuto;
   std::string kernel;  // empty: the one from setup

@@ -58,7 +58,13 @@ TEST(EngineTest, PodmanOfTheGuestKnowsTheContainer) {
   EXPECT_EQ(exec.status, 7);
 }
 
-TEST(EngineTest, CrunIsInTheRecordToo) {
+TEST(EngineTest, PodmanIsTheDefaultAndCrunIsInTheRecordToo) {
+  const std::string name = unique_name("default");
+  const RemoveAtEnd remove(name);
+  const Outcome outcome =
+      fcvm({"podman", "run", "--name", name, "--network", "none", busybox(), "true"});
+  EXPECT_EQ(outcome.status, 0) << outcome;
+  EXPECT_EQ(inspect(name, "/Vm/Engine"), "podman");
   const Vm vm({"--engine", "crun"});
   EXPECT_EQ(inspect(vm.name(), "/Vm/Engine"), "crun");
 }
