@@ -12,6 +12,7 @@
 #include <charconv>
 
 #include "base/fd.h"
+#include "base/process.h"
 #include "state/envelope.h"
 
 namespace state {
@@ -81,6 +82,13 @@ pid_t writer_of_temporary(std::string_view name) {
   pid_t pid = 0;
   const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
   return error == std::errc() && end != name.data() + name.size() && *end == '.' ? pid : 0;
+}
+
+// A zombie writes nothing any more, and may stand as long as its parent likes.
+bool is_gone(pid_t pid) {
+  if (::kill(pid, 0) != 0) return errno == ESRCH;
+  const auto process = base::identify_process(pid);
+  return process && !base::process_alive(*process);
 }
 
 base::Error newer_schema(const std::string& path, int found, int known) {
@@ -314,7 +322,7 @@ void Store::remove_set_aside(const RecordLock& lock) const {
 void Store::sweep() const {
   for (const std::string& name : base::list_directory(directory_)) {
     const pid_t writer = writer_of_temporary(name);
-    if (writer <= 0 || ::kill(writer, 0) == 0 || errno != ESRCH) continue;
+    if (writer <= 0 || !is_gone(writer)) continue;
     ::unlink((directory_ + "/" + name).c_str());
   }
   for (const std::string& name : base::list_directory(directory_ + "/.locks")) {

@@ -327,14 +327,18 @@ TEST_F(StoreTest, SweepRemovesTemporariesOfDeadWritersOnly) {
   store_.create("a1", "{}");
   const pid_t child = ::fork();
   if (child == 0) ::_exit(0);
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
   const std::string dead = base::cat("a1.json.", child, ".0.tmp");
   const std::string alive = base::cat("a1.json.", ::getpid(), ".77.tmp");
   static_cast<void>(temp_.write("state/" + dead, "x"));
   static_cast<void>(temp_.write("state/" + alive, "x"));
   store_.sweep();
-  EXPECT_THAT(files(), ElementsAre("a1.json", alive));
+  EXPECT_THAT(files(), ElementsAre("a1.json", alive)) << "with a zombie";
+  static_cast<void>(temp_.write("state/" + dead, "x"));
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  store_.sweep();
+  EXPECT_THAT(files(), ElementsAre("a1.json", alive)) << "without it";
 }
 
 TEST_F(StoreTest, IdsThatLeaveTheFolderAreRefused) {
