@@ -7,14 +7,16 @@
 namespace tests {
 namespace {
 
-// dockerd makes them and has no flag for another place.
-constexpr const char* kFolder = "/etc/docker";
-constexpr const char* kKey = "/etc/docker/key.json";
+// dockerd makes them and has no flag for another place. The innermost come first.
+constexpr const char* kFixed[] = {"/etc/docker/key.json", "/etc/docker", "/run/docker/plugins",
+                                  "/run/docker"};
 
 }  // namespace
 
-Dockerd::Dockerd()
-    : had_folder_(std::filesystem::exists(kFolder)), had_key_(std::filesystem::exists(kKey)) {
+Dockerd::Dockerd() {
+  for (const char* path : kFixed) {
+    if (!std::filesystem::exists(path)) made_.emplace_back(path);
+  }
   Command command;
   // In namespaces of its own: it turns on forwarding, and mounts what nobody takes away.
   command.argv = {"unshare",          "--net",
@@ -38,8 +40,7 @@ Dockerd::~Dockerd() {
   server_->signal(SIGTERM);
   server_->wait();
   std::error_code ignored;
-  if (!had_key_) std::filesystem::remove(kKey, ignored);
-  if (!had_folder_) std::filesystem::remove(kFolder, ignored);
+  for (const auto& path : made_) std::filesystem::remove(path, ignored);
 }
 
 }  // namespace tests

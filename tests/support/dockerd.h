@@ -1,8 +1,10 @@
 // A real dockerd for a test: with a socket, a root and an exec root of its own and without a network.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
@@ -23,8 +25,7 @@ class Dockerd {
 
  private:
   TempDir dir_;
-  bool had_folder_;
-  bool had_key_;
+  std::vector<std::filesystem::path> made_;  // outside dir_
   std::unique_ptr<Process> server_;
 };
 
