@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes the container images of the tests and the demo out of the distribution's packages, with no
-# registry: busybox.oci.tar (a static busybox and a few users) and nginx.oci.tar (a real service).
-# usage: make-test-images.sh [--force] DIRECTORY
+# registry: busybox.oci.tar (a static busybox and a few users) and nginx.oci.tar (a real service);
+# and, asked for by name, postgres.oci.tar (three layers, 170 MB of files: what the benchmarks unpack).
+# usage: make-test-images.sh [--force] DIRECTORY [NAME…]        default: busybox nginx
 # An image that this very script made before is left alone.
 set -eu
 
@@ -10,7 +11,9 @@ if [ "${1:-}" = "--force" ]; then
   force=yes
   shift
 fi
-out=${1:?usage: make-test-images.sh [--force] DIRECTORY}
+out=${1:?usage: make-test-images.sh [--force] DIRECTORY [NAME…]}
+shift
+[ $# -gt 0 ] || set -- busybox nginx
 mkdir -p "$out"
 out=$(cd "$out" && pwd -P)
 key=$(sha256sum < "$0" | cut -d ' ' -f 1)
@@ -18,8 +21,8 @@ key=$(sha256sum < "$0" | cut -d ' ' -f 1)
 work=$(mktemp -d "$out/.work-XXXXXX")
 trap 'chmod -R u+rwX "$work" && rm -rf "$work"' EXIT INT TERM
 
-rootless=
-[ "$(id -u)" -eq 0 ] || rootless=--rootless
+all_of_root=
+[ "$(id -u)" -eq 0 ] || all_of_root="--owner=0 --group=0"
 
 die() {
   echo "make-test-images: $*" >&2
@@ -40,7 +43,7 @@ is_made() {
 
 # own UID:GID PATH…: a user without root gets an image in which everything is root's.
 own() {
-  if [ -z "$rootless" ]; then chown "$@"; fi
+  if [ -z "$all_of_root" ]; then chown "$@"; fi
 }
 
 # common_files ROOT: what any small image has.
@@ -79,16 +82,19 @@ busybox_files() {
   done < "$work/applets"
 }
 
-# pack NAME ROOT CONFIG-OPTION…: one layer of ROOT, published by rename.
+# pack NAME ROOTS CONFIG-OPTION…: a layer of each of ROOTS, published by rename.
 pack() {
   name=$1
-  root=$2
+  roots=$2
   shift 2
   layout=$work/$name.layout
   quiet umoci init --layout "$layout"
   quiet umoci new --image "$layout:latest"
-  # shellcheck disable=SC2086 # empty or one word
-  quiet umoci insert $rootless --image "$layout:latest" "$root" /
+  for root in $roots; do
+    # shellcheck disable=SC2086 # empty or two words
+    tar -cf "$work/layer.tar" --numeric-owner $all_of_root -C "$root" .
+    quiet umoci raw add-layer --image "$layout:latest" "$work/layer.tar"
+  done
   quiet umoci config --image "$layout:latest" "$@"
   quiet umoci gc --layout "$layout"
   quiet skopeo copy --insecure-policy "oci:$layout:latest" "oci-archive:$work/$name.oci.tar:latest"
@@ -106,11 +112,12 @@ make_busybox() {
     --config.env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 }
 
-# download PACKAGE…: the packages' files into $work/debs.
+# download DIRECTORY PACKAGE…: the packages' files.
 download() {
-  mkdir -p "$work/debs"
+  mkdir -p "$1"
   (
-    cd "$work/debs"
+    cd "$1"
+    shift
     apt-get download "$@" > "$work/log" 2>&1 && exit 0
     # A fresh machine has no package index, an old one may name versions that are gone.
     as_root=
@@ -122,19 +129,30 @@ download() {
   }
 }
 
-make_nginx() {
-  root=$work/nginx
-  download nginx nginx-common libc6 libcrypt1 libpcre2-8-0 libssl3 zlib1g
-  # The distribution's merged layout: a package's /lib is /usr/lib.
+# merged_layout ROOT: the distribution's, where a package's /lib is /usr/lib.
+merged_layout() {
   for folder in bin sbin lib lib64; do
-    mkdir -p "$root/usr/$folder"
-    ln -s "usr/$folder" "$root/$folder"
+    mkdir -p "$1/usr/$folder"
+    ln -s "usr/$folder" "$1/$folder"
   done
-  for deb in "$work"/debs/*.deb; do
+}
+
+# unpack ROOT PACKAGE…: what the packages hold.
+unpack() {
+  root=$1
+  shift
+  download "$root.debs" "$@"
+  for deb in "$root".debs/*.deb; do
     dpkg-deb --fsys-tarfile "$deb" > "$work/files.tar"
     tar -xf "$work/files.tar" -C "$root" --keep-directory-symlink --no-same-owner
   done
   rm -rf "$root/usr/share/doc" "$root/usr/share/man" "$root/usr/share/lintian"
+}
+
+make_nginx() {
+  root=$work/nginx
+  merged_layout "$root"
+  unpack "$root" nginx nginx-common libc6 libcrypt1 libpcre2-8-0 libssl3 zlib1g
   common_files "$root"
   busybox_files "$root" usr/bin
 
@@ -160,7 +178,7 @@ http {
 }
 CONF
   echo '<html><body>nginx in a microVM of its own</body></html>' > "$root/var/www/html/index.html"
-  if [ -z "$rootless" ]; then
+  if [ -z "$all_of_root" ]; then
     quiet chroot "$root" /usr/sbin/nginx -V
   fi
   pack nginx "$root" --config.cmd nginx --config.cmd=-g --config.cmd 'daemon off;' \
@@ -168,5 +186,23 @@ CONF
     --config.exposedports 80/tcp --config.stopsignal SIGQUIT --config.workingdir /
 }
 
-is_made busybox || make_busybox
-is_made nginx || make_nginx
+# The three layers a service's image has: a system, the libraries it wants, the service.
+make_postgres() {
+  merged_layout "$work/system"
+  unpack "$work/system" apt bash base-files coreutils dpkg libc-bin libc6 libssl3 libstdc++6 \
+    openssl perl-base tzdata util-linux
+  common_files "$work/system"
+  merged_layout "$work/libraries"
+  unpack "$work/libraries" libicu72 libpq5 libxml2
+  merged_layout "$work/service"
+  unpack "$work/service" postgresql-15 postgresql-client-15 postgresql-common
+  pack postgres "$work/system $work/libraries $work/service" --config.cmd bash \
+    --config.env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+}
+
+for image in "$@"; do
+  case $image in
+    busybox | nginx | postgres) is_made "$image" || "make_$image" ;;
+    *) die "there is no image '$image'" ;;
+  esac
+done

@@ -1,6 +1,7 @@
 // fcvm-bench: ratios of speed and memory on this machine, which should be quiet.
 #include <getopt.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <exception>
@@ -13,10 +14,12 @@
 namespace {
 
 constexpr int kSkipped = 77;
+// A pair takes many seconds.
+constexpr int kMaxDiskSamples = 3;
 
 constexpr const char* kUsage =
     "usage: fcvm-bench [--json] [--rounds N] [--samples N] [--only "
-    "start|engine|memory|exec|pipes]\n"
+    "start|engine|disk|memory|exec|pipes]\n"
     "exit status: 0 when every bar holds, 1 when one is missed, 2 for wrong usage\n";
 
 void append(std::vector<bench::Line>& lines, std::vector<bench::Line> more) {
@@ -70,6 +73,9 @@ int main(int argc, char** argv) {
     }
     if (wanted("engine")) {
       append(lines, bench::engine_cost(samples));
+    }
+    if (wanted("disk")) {
+      append(lines, bench::disk_cost(rounds, std::min(samples, kMaxDiskSamples)));
     }
     if (wanted("memory")) {
       append(lines, bench::memory());

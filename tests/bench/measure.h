@@ -16,6 +16,11 @@ std::vector<Line> start_cost(int rounds, int samples);
 // with crun against that with podman.
 std::vector<Line> engine_cost(int samples);
 
+// The image disk of the test image `postgres` (three layers, 170 MB) made by fcvm, against the same
+// archive unpacked with tar and put on a disk with `mke2fs -d`, on the same file system. One line a
+// round, of the medians of `samples` pairs.
+std::vector<Line> disk_cost(int rounds, int samples);
+
 // Size of the agent, private memory of an idle VM's monitor and agent, the VMM's own memory.
 std::vector<Line> memory();
 
