@@ -23,6 +23,8 @@ namespace {
 
 // One process a connection: any id will do.
 constexpr std::string_view kProcessId = "1";
+constexpr char kOtherVersionHint[] =
+    "a VM started by another version of fcvm may have to be started anew";
 constexpr int kOutputClosedCode = 126;
 constexpr int kOutputLostCode = 125;
 
@@ -142,6 +144,7 @@ class Session {
   bool process_over_ = false;
   SessionResult result_;
   bool done_ = false;
+  bool link_ready_ = false;
   std::optional<std::string> link_down_;
   std::optional<base::Error> failure_;  // ends the session
 };
@@ -164,6 +167,7 @@ Session::Session(base::EventLoop& loop, base::Fd socket, wire::ProcessStart star
   mux.side = wire::Side::kHost;  // the opening end, as the monitor is on the guest link
   link_ = wire::make_mux_link(loop_, std::move(socket), mux);
   wire::Link::Handler handler;
+  handler.on_ready = [this] { link_ready_ = true; };
   handler.on_down = [this](std::string why) { link_down_ = std::move(why); };
   link_->set_handler(std::move(handler));
   if (start_.tty) {
@@ -192,7 +196,7 @@ void Session::open_streams() {
     // With the link gone run() knows more.
     if (reason == wire::ResetReason::kLinkDown) return;
     fail(base::Error(base::cat("the VM's monitor gave the process up: ", wire::to_string(reason)))
-             .set_hint("a VM started by another version of fcvm may have to be started anew"));
+             .set_hint(kOtherVersionHint));
   };
   control_->set_handler(std::move(events));
   control_->send(wire::to_json(start_));
@@ -245,7 +249,10 @@ SessionResult Session::run() {
     if (done_ || !link_down_) continue;
     // What the process said before is still being written.
     if (!process_over_) {
-      throw base::Error(base::cat("the VM's monitor is gone: ", *link_down_));
+      base::Error error(base::cat("the VM's monitor is gone: ", *link_down_));
+      // It may have hung up on the version of our hello.
+      if (!link_ready_) error.set_hint(kOtherVersionHint);
+      throw std::move(error);
     }
     finish_when_written();
   }

@@ -25,8 +25,10 @@
 namespace vm {
 namespace {
 
+using ::testing::AllOf;
 using testing::FakeAgent;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using namespace std::chrono_literals;
 
 constexpr auto kLimit = 20s;
@@ -200,7 +202,7 @@ class SessionTest : public ::testing::Test {
                                        result.output_error ? result.output_error->what() : ""));
       return result.exit_code;
     } catch (const base::Error& error) {
-      base::write_all(words, error.what());
+      base::write_all(words, base::cat(error.what(), "; ", error.hint()));
       return 125;
     }
   }
@@ -419,7 +421,14 @@ TEST_F(SessionTest, MonitorThatVanishesIsAnError) {
   agent_->processes.clear();
   agent_->vanish();
   EXPECT_EQ(end(), 125);
-  EXPECT_THAT(words_, HasSubstr("monitor"));
+  EXPECT_THAT(words_, AllOf(HasSubstr("monitor"), Not(HasSubstr("another version"))));
+}
+
+TEST_F(SessionTest, MonitorThatHangsUpOnTheHelloMayBeOfAnotherVersion) {
+  start(plain_start(true));
+  agent_->vanish();
+  EXPECT_EQ(end(), 125);
+  EXPECT_THAT(words_, AllOf(HasSubstr("monitor is gone"), HasSubstr("another version")));
 }
 
 TEST_F(SessionTest, DetachedStartEndsWhenTheProcessRuns) {

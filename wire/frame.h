@@ -36,7 +36,8 @@ struct FrameHeader {
   FrameType type = FrameType::kHello;
 };
 
-inline constexpr std::uint16_t kLinkVersion = 1;
+// Raised with whatever an older peer would not refuse but misread: 2 has ProcessStart's resolve_user.
+inline constexpr std::uint16_t kLinkVersion = 2;
 
 struct Hello {
   std::uint16_t version = kLinkVersion;

@@ -45,6 +45,7 @@ TEST(MuxLinkPeerTest, GuestAnswersTheHostsHelloWithItsEpoch) {
 TEST(MuxLinkPeerTest, FirstFramesThatAreNoGoodHelloTakeTheLinkDown) {
   const std::vector<std::pair<std::string, std::string>> cases{
       {RawPeer::hello(1, kStreamWindowBytes, kLinkVersion + 1), "speaks version"},
+      {RawPeer::hello(1, kStreamWindowBytes, kLinkVersion - 1), "speaks version"},
       {RawPeer::hello(2), "epoch"},
       {RawPeer::hello(1, 0), "window"},
       {RawPeer::hello(1, 0xffffffff), "window"},
