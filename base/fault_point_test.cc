@@ -10,23 +10,16 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "tests/support/requirements.h"
 
 namespace base {
 namespace {
 
 class FaultPointTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-#ifndef FCVM_FAULT_POINTS
-    GTEST_SKIP() << "this build has no fault points";
-#endif
-  }
-  void TearDown() override {
-    ::unsetenv("FCVM_FAULT");
-  }
-  static void ask_for(const char* faults) {
-    ::setenv("FCVM_FAULT", faults, 1);
-  }
+  void SetUp() override { FCVM_REQUIRE_THAT(build, tests::missing_fault_points()); }
+  void TearDown() override { ::unsetenv("FCVM_FAULT"); }
+  static void ask_for(const char* faults) { ::setenv("FCVM_FAULT", faults, 1); }
 };
 
 TEST_F(FaultPointTest, NothingHappensUnlessItIsNamed) {

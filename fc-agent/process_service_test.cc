@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "fc-agent/process_test_client.h"
 #include "fc-agent/reaper.h"
+#include "tests/support/requirements.h"
 #include "tests/support/temp_dir.h"
 #include "wire/mux_link.h"
 
@@ -100,7 +101,7 @@ class ProcessServiceTest : public ::testing::Test {
 // Most tests want a guest that is up.
 class ReadyProcessServiceTest : public ProcessServiceTest {
  protected:
-  ReadyProcessServiceTest() { service_.set_ready({"c1", directory_ / "bundle", "/", {}}); }
+  ReadyProcessServiceTest() { service_.set_ready({"c1", directory_ / "bundle", {}}); }
 };
 
 TEST_F(ReadyProcessServiceTest, StdoutStderrAndStatusArriveApart) {
@@ -319,7 +320,7 @@ TEST_F(ReadyProcessServiceTest, DefaultSignalsAndNoDescriptorsAreInherited) {
 }
 
 TEST_F(ReadyProcessServiceTest, ProcessRunsAsTheUserItWasGiven) {
-  if (::geteuid() != 0) GTEST_SKIP() << "needs root to change users";
+  FCVM_REQUIRE(root);
   ProcessStart start = guest_shell("");
   start.process_json =
       R"({"args":["/bin/sh","-c","id -u; id -g; id -G; echo ok > /dev/stderr"],"cwd":"/",)"
@@ -398,7 +399,7 @@ TEST_F(ReadyProcessServiceTest, LinkThatVanishesLeavesProcessesToThemselves) {
 TEST_F(ProcessServiceTest, StartWaitsForTheGuestToBeReady) {
   const auto client = open(guest_shell("exit 5"));
   EXPECT_FALSE(wait([&] { return client->started() || client->done(); }, milliseconds(200)));
-  service_.set_ready({"c1", directory_ / "bundle", "/", {}});
+  service_.set_ready({"c1", directory_ / "bundle", {}});
   ASSERT_TRUE(wait([&] { return client->done(); }));
   expect_exit(*client, 5);
 }
@@ -418,7 +419,7 @@ TEST_F(ProcessServiceTest, SignalSentBeforeTheStartIsDelivered) {
   command.signal = SIGTERM;
   client->send(command);
   EXPECT_FALSE(wait([&] { return client->done(); }, milliseconds(100)));
-  service_.set_ready({"c1", directory_ / "bundle", "/", {}});
+  service_.set_ready({"c1", directory_ / "bundle", {}});
   ASSERT_TRUE(wait([&] { return client->done(); }));
   expect_exit(*client, 0, SIGTERM);
 }

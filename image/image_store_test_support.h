@@ -25,9 +25,7 @@ class ImageStoreTest : public ::testing::Test {
  protected:
   void SetUp() override {
     FCVM_REQUIRE(root);
-    if (std::system("command -v skopeo mke2fs > /dev/null") != 0) {
-      GTEST_SKIP() << "skopeo or mke2fs is not here";
-    }
+    FCVM_REQUIRE_THAT(root, tests::missing_program({"skopeo", "mke2fs"}));
     data_.emplace(dir_ / "data");
     // A plain directory: what is tested here is the same on any file system.
     dir_.write("data/.fcvm-data", "fcvm 1 plain\n");

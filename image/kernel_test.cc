@@ -12,6 +12,7 @@
 #include "image/cpio.h"
 #include "image/initramfs.h"
 #include "image/kernel_modules.h"
+#include "tests/support/requirements.h"
 #include "tests/support/temp_dir.h"
 
 namespace image {
@@ -122,14 +123,12 @@ class PackedVmlinuxTest : public ::testing::TestWithParam<std::pair<const char*,
 
 TEST_P(PackedVmlinuxTest, PayloadIsUnpackedByTheTool) {
   const auto& [tool, size_appended] = GetParam();
+  FCVM_REQUIRE_THAT(tools, tests::missing_program({tool}));
   const std::string elf = make_vmlinux();
   tests::TempDir dir;
   const std::string in = dir.write("in", elf);
   const std::string out = dir / "out";
   const std::string command = std::string(tool) + " -c < " + in + " > " + out;
-  if (std::system(("command -v " + std::string(tool) + " > /dev/null").c_str()) != 0) {
-    GTEST_SKIP() << tool << " is not here";
-  }
   ASSERT_EQ(std::system(command.c_str()), 0);
   std::string payload = base::read_file(out);
   if (size_appended) put(payload, payload.size(), static_cast<std::uint32_t>(elf.size()));
@@ -299,7 +298,7 @@ TEST(CpioTest, SameCallsMakeTheSameBytesThatCpioReads) {
   EXPECT_EQ(archive.size() % 512, 0U);
   tests::TempDir dir;
   dir.write("a.cpio", archive);
-  if (std::system("command -v cpio > /dev/null") != 0) GTEST_SKIP() << "cpio is not here";
+  FCVM_REQUIRE_THAT(tools, tests::missing_program({"cpio"}));
   const std::string command =
       "cd " + dir.path().string() + " && cpio --quiet -id < a.cpio && test -L link";
   ASSERT_EQ(std::system(command.c_str()), 0);

@@ -29,11 +29,7 @@ class SetupTest : public ::testing::Test {
  protected:
   void SetUp() override {
     FCVM_REQUIRE(root);
-    for (const char* tool : {"apt-get", "dpkg-deb", "mke2fs"}) {
-      if (std::system((std::string("command -v ") + tool + " > /dev/null").c_str()) != 0) {
-        GTEST_SKIP() << tool << " is not here";
-      }
-    }
+    FCVM_REQUIRE_THAT(root, tests::missing_program({"apt-get", "dpkg-deb", "mke2fs"}));
     dir_.write("agent", "an agent");
   }
   ~SetupTest() override {

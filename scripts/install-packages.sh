@@ -9,7 +9,7 @@ build_packages="g++ cmake ninja-build ccache make pkg-config git
   libseccomp-dev libssl-dev liblz4-dev"
 run_packages="qemu-system-x86 btrfs-progs e2fsprogs skopeo xz-utils ca-certificates"
 test_packages="crun runc podman umoci busybox-static uidmap mandoc procps iproute2 util-linux
-  docker-registry docker.io zsh fish"
+  docker-registry docker.io zsh fish bzip2 cpio zstd"
 lint_packages="clang-format clang-tidy shellcheck mandoc"
 fuzz_packages="clang libclang-rt-14-dev llvm-14"
 

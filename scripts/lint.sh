@@ -43,6 +43,10 @@ leftovers() {
   ! sources '*.cc' '*.h' '*.sh' '*.cmake' CMakeLists.txt |
     xargs -0 grep -nE '\b(TO''DO|FIX''ME|XX''X)\b' --
 }
+# A skip that REQUIRE_TESTS cannot turn into a failure.
+silent_skips() {
+  ! sources '*.cc' '*.h' | grep -zv '^tests/support/requirements' | xargs -0 grep -n 'GTEST_''SKIP' --
+}
 long_files() {
   sources '*.cc' '*.h' | xargs -0 wc -l | awk '$2 != "total" && $1 > 600 { print; bad = 1 } END { exit bad }'
 }
@@ -54,6 +58,7 @@ check format format
 check shellcheck shell
 check include_rules sh tests/include_rules.sh
 check leftovers leftovers
+check silent_skips silent_skips
 check file_length long_files
 check completions completions
 check man_pages man_pages

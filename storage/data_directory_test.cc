@@ -22,6 +22,20 @@ namespace {
 
 constexpr PrepareOptions kSmall{1ULL << 30};
 
+// A temporary directory on a file system that has none.
+class NoReflinks {
+ public:
+  NoReflinks() {
+    base::mount_fs("tmpfs", dir_.path(), "tmpfs", 0);
+    mount_ = base::MountGuard(dir_.path());
+  }
+  std::string operator/(std::string_view name) const { return dir_ / name; }
+
+ private:
+  tests::TempDir dir_;
+  base::MountGuard mount_;
+};
+
 // Closes and removes what a test made.
 class Cleanup {
  public:
@@ -121,12 +135,10 @@ TEST(DataDirectoryRootTest, PreparingAgainKeepsWhatIsThere) {
 
 TEST(DataDirectoryRootTest, LoopFileIsMountedAgainAfterAReboot) {
   FCVM_REQUIRE(root);
-  tests::TempDir dir;
+  const NoReflinks dir;
   const DataDirectory data(dir / "data");
   const Cleanup cleanup(data);
-  if (prepare_data_directory(data, kSmall) != DataDirectoryKind::kLoopFile) {
-    GTEST_SKIP() << "the temporary directory has reflinks";
-  }
+  ASSERT_EQ(prepare_data_directory(data, kSmall), DataDirectoryKind::kLoopFile);
   base::write_file(data.state() + "/record", "kept");
   close_data_directory(data);
   EXPECT_FALSE(base::path_exists(data.state()));
@@ -138,12 +150,10 @@ TEST(DataDirectoryRootTest, LoopFileIsMountedAgainAfterAReboot) {
 
 TEST(DataDirectoryRootTest, LoopFileIsSparse) {
   FCVM_REQUIRE(root);
-  tests::TempDir dir;
+  const NoReflinks dir;
   const DataDirectory data(dir / "data");
   const Cleanup cleanup(data);
-  if (prepare_data_directory(data, {60ULL << 30}) != DataDirectoryKind::kLoopFile) {
-    GTEST_SKIP() << "the temporary directory has reflinks";
-  }
+  ASSERT_EQ(prepare_data_directory(data, {60ULL << 30}), DataDirectoryKind::kLoopFile);
   EXPECT_LT(allocated_bytes(data.backing_file()), 64U << 20);
 }
 

@@ -90,12 +90,7 @@ std::string only_in(const std::set<std::string>& left, const std::set<std::strin
 
 class BundleOnCrun : public ::testing::Test {
  protected:
-  void SetUp() override {
-    FCVM_REQUIRE(podman);
-    if (const std::string missing = testing::oracle_missing(); !missing.empty()) {
-      GTEST_SKIP() << missing;
-    }
-  }
+  void SetUp() override { FCVM_REQUIRE_THAT(podman, testing::oracle_missing()); }
 
   static GuestFacts facts() {
     GuestFacts facts = testing::comparable_facts(std::string(kContainerId));

@@ -116,12 +116,7 @@ ExecOptions parse_exec_flags(const std::vector<std::string>& flags) {
 
 class BundleVsPodman : public ::testing::Test {
  protected:
-  void SetUp() override {
-    FCVM_REQUIRE(podman);
-    if (const std::string missing = testing::oracle_missing(); !missing.empty()) {
-      GTEST_SKIP() << missing;
-    }
-  }
+  void SetUp() override { FCVM_REQUIRE_THAT(podman, testing::oracle_missing()); }
 
   // `image_at` of the arguments is "plain" or "full".
   static void expect_same(const PodmanOracle& oracle, std::vector<std::string> arguments) {

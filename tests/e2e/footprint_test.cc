@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tests/support/fcvm.h"
+#include "tests/support/requirements.h"
 #include "tests/support/temp_dir.h"
 
 namespace tests {
@@ -30,9 +31,7 @@ long private_kib(const std::string& rollup) {
 }
 
 TEST(FootprintTest, AgentIsSmall) {
-  if (!FCVM_TEST_OPTIMIZED) {
-    GTEST_SKIP() << "a debug build's agent is neither optimized nor stripped";
-  }
+  FCVM_REQUIRE_THAT(build, FCVM_TEST_OPTIMIZED ? "" : "a debug build's agent is not optimized");
   EXPECT_LE(std::filesystem::file_size(bin_dir() / "fc-agent"), kMaxAgentBytes);
 }
 

@@ -26,15 +26,6 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-#ifdef FCVM_FAULT_POINTS
-constexpr bool kHasFaultPoints = true;
-#else
-constexpr bool kHasFaultPoints = false;
-#endif
-
-#define REQUIRE_FAULT_POINTS() \
-  if (!kHasFaultPoints) GTEST_SKIP() << "this build has no fault points: PRESET=ci has them"
-
 Outcome shell(const std::string& script) {
   Command command;
   command.argv = {"sh", "-euc", script};
@@ -104,7 +95,7 @@ void expect_setup_completes(const OwnData& data, const LeakCheck& before) {
 }
 
 TEST(InterruptedSetupTest, KilledAnywhereItGoesOn) {
-  REQUIRE_FAULT_POINTS();
+  FCVM_REQUIRE_THAT(build, missing_fault_points());
   const OwnData data;
   const LeakCheck before(data.path());
   for (const std::string& point : points_of_setup(data)) {
@@ -116,7 +107,7 @@ TEST(InterruptedSetupTest, KilledAnywhereItGoesOn) {
 }
 
 TEST(InterruptedSetupTest, FullDiskAnywhereIsNamedAndItGoesOn) {
-  REQUIRE_FAULT_POINTS();
+  FCVM_REQUIRE_THAT(build, missing_fault_points());
   const OwnData data;
   const LeakCheck before(data.path());
   for (const std::string& point : points_of_setup(data)) {
@@ -137,7 +128,7 @@ TEST(InterruptedSetupTest, FullDiskAnywhereIsNamedAndItGoesOn) {
 TEST(InterruptedSetupTest, TornRecordsAreMadeAgain) {
   const OwnData data;
   const LeakCheck before(data.path());
-  if (kHasFaultPoints) {
+  if (missing_fault_points().empty()) {
     data.fcvm({"setup", "--size", "4g"}, "setup.data=kill");
     data.seed_packages();
   }
@@ -168,7 +159,7 @@ const std::vector<std::string> kPointsOfImages = {"image.identified", "image.unp
                                                   "image.disk", "image.meta", "image.published"};
 
 TEST(InterruptedImageTest, KilledAnywhereTheNextRunHasIt) {
-  REQUIRE_FAULT_POINTS();
+  FCVM_REQUIRE_THAT(build, missing_fault_points());
   const TempDir dir;
   const ImageDisksRestored restore;
   const std::string image = make_test_image(dir.path(), unique_name("killed"), 1 << 20);
@@ -195,7 +186,7 @@ TEST(InterruptedImageTest, KilledAnywhereTheNextRunHasIt) {
 }
 
 TEST(InterruptedImageTest, FullDiskAnywhereIsNamedAndNothingIsLeft) {
-  REQUIRE_FAULT_POINTS();
+  FCVM_REQUIRE_THAT(build, missing_fault_points());
   const TempDir dir;
   const ImageDisksRestored restore;
   const std::string image = make_test_image(dir.path(), unique_name("full"), 1 << 20);
@@ -243,7 +234,7 @@ TEST(InterruptedImageTest, DamagedDiskIsMadeAgain) {
 class InterruptedCreateTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(InterruptedCreateTest, FullDiskIsNamedAndNothingIsLeft) {
-  REQUIRE_FAULT_POINTS();
+  FCVM_REQUIRE_THAT(build, missing_fault_points());
   const LeakCheck before;
   const std::string name = unique_name("full");
   Command command = fcvm_command(run_args({"--rm", "--name", name}, {"true"}));

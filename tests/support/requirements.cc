@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "base/fault_point.h"
 #include "tests/support/paths.h"
 
 namespace tests {
@@ -67,12 +68,8 @@ std::string missing_for_vm() {
 }
 
 std::string missing_for_podman() {
-  for (const char* program : {"podman", "crun"}) {
-    if (!has_program(program)) {
-      return std::string(program) + " is not in PATH";
-    }
-  }
-  return missing_for_root();
+  const std::string program = missing_program({"podman", "crun"});
+  return program.empty() ? missing_for_root() : program;
 }
 
 std::string missing_for_docker() {
@@ -80,15 +77,6 @@ std::string missing_for_docker() {
     return "dockerd is not in PATH: install docker.io";
   }
   return missing_for_root();
-}
-
-std::string missing_for_registry() {
-  for (const char* program : {"docker-registry", "skopeo"}) {
-    if (!has_program(program)) {
-      return std::string(program) + " is not in PATH: install it";
-    }
-  }
-  return {};
 }
 
 std::string_view require_tests_name(Label label) {
@@ -102,11 +90,30 @@ std::string_view require_tests_name(Label label) {
       return "vm";
     case Label::docker:
       return "docker";
+    case Label::tools:
+      return "tools";
+    case Label::build:
+      return "build";
   }
   return "";
 }
 
 }  // namespace
+
+std::string missing_program(std::initializer_list<const char*> names) {
+  for (const char* name : names) {
+    if (!has_program(name)) return std::string(name) + " is not in PATH: install it";
+  }
+  return {};
+}
+
+std::string missing_fault_points() {
+#ifdef FCVM_FAULT_POINTS
+  return {};
+#else
+  return "this build has no fault points: PRESET=ci has them";
+#endif
+}
 
 std::string missing_for(Label label) {
   switch (label) {
@@ -119,10 +126,13 @@ std::string missing_for(Label label) {
     case Label::docker:
       return missing_for_docker();
     case Label::registry:
-      return missing_for_registry();
+      return missing_program({"docker-registry", "skopeo"});
     case Label::user_ids:
       return has_program("newuidmap") ? missing_for_root()
                                       : "newuidmap is not in PATH: install uidmap";
+    case Label::tools:
+    case Label::build:
+      return {};
   }
   return "unknown label";
 }

@@ -51,6 +51,12 @@ TEST(RequirementsTest, RequireTestsNamesWholeLabelsOnly) {
   EXPECT_FALSE(is_required(Label::docker));
 }
 
+TEST(RequirementsTest, ProgramThatIsNotThereIsNamed) {
+  EXPECT_EQ(missing_program({"sh", "true"}), "");
+  EXPECT_EQ(missing_program({"sh", "no-such-program"}),
+            "no-such-program is not in PATH: install it");
+}
+
 TEST(RequirementsTest, VmWithoutAssetsNamesTheMissingFile) {
   TempDir empty;
   EnvironmentGuard data("FCVM_DATA_DIR", empty.path().c_str());
