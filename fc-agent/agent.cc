@@ -90,10 +90,7 @@ void Agent::on_boot_stream(std::unique_ptr<wire::Stream> stream) {
     } catch (const base::Error& error) {
       return give_up("plan", error.what());
     }
-    container_ = ContainerPlan{
-        plan.container.id, plan.container.bundle,
-        plan.container.podman.empty() ? plan.container.root.target : Podman().root_link,
-        plan.container.podman};
+    container_ = ContainerPlan{plan.container.id, plan.container.bundle, plan.container.podman};
     boot_->give_plan(std::move(plan));
   };
   boot_stream_->set_handler(std::move(handler));

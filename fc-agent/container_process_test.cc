@@ -1,25 +1,8 @@
 // Containers and what is executed in them, with a stand-in for crun: what the agent does around it.
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <chrono>
-#include <functional>
-#include <memory>
-#include <nlohmann/json.hpp>
-#include <string>
-#include <vector>
-
 #include "base/files.h"
-#include "fc-agent/control_service.h"
-#include "fc-agent/fake_crun.h"
-#include "fc-agent/process_service.h"
-#include "fc-agent/process_test_client.h"
-#include "tests/support/temp_dir.h"
+#include "fc-agent/container_test_support.h"
+#include "tests/support/requirements.h"
 #include "wire/control.h"
-#include "wire/mux_link.h"
 
 namespace fc_agent {
 namespace {
@@ -31,53 +14,12 @@ using wire::ProcessCommand;
 using wire::ProcessEvent;
 using wire::ProcessStart;
 
-class ContainerProcessTest : public ::testing::Test {
+class ContainerProcessTest : public ContainerTest {
  protected:
-  ContainerProcessTest()
-      : control_(loop_, service_,
-                 [this](int signal, milliseconds timeout, std::function<void()> done) {
-                   shutdown_signal_ = signal;
-                   shutdown_timeout_ = timeout;
-                   done();
-                 }) {
-    ::signal(SIGPIPE, SIG_IGN);
-    // As PID 1 of a guest is, by being it.
-    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-    auto sockets = base::make_socket_pair(SOCK_STREAM);
-    wire::MuxOptions options;
-    options.side = wire::Side::kHost;
-    host_ = wire::make_mux_link(loop_, std::move(sockets.first), options);
-    host_->set_handler({});
-    options.side = wire::Side::kGuest;
-    guest_ = wire::make_mux_link(loop_, std::move(sockets.second), options);
-    wire::Link::Handler handler;
-    handler.on_stream = [this](std::unique_ptr<wire::Stream> stream, const std::string& service,
-                               const std::string& id) {
-      if (service == wire::kControlService) return control_.accept(std::move(stream));
-      service_.accept(std::move(stream), service, id);
-    };
-    guest_->set_handler(std::move(handler));
-  }
-  ~ContainerProcessTest() override { ::prctl(PR_SET_CHILD_SUBREAPER, 0); }
-
-  bool wait(const std::function<bool()>& done, milliseconds limit = milliseconds(20'000)) {
-    return loop_.run_until(done, limit);
-  }
-
   // A container whose first process is `args`, started.
   std::unique_ptr<ProcessTestClient> start_container(const std::vector<std::string>& args,
                                                      bool tty = false) {
-    const nlohmann::json config{{"process", nlohmann::json::parse(process_json(args, tty))}};
-    directory_.write("bundle/config.json", config.dump());
-    ProcessStart start;
-    start.kind = ProcessStart::Kind::kContainer;
-    start.tty = tty;
-    start.use_stdin = tty;
-    start.rows = tty ? 33 : 0;
-    start.columns = tty ? 111 : 0;
-    auto client = std::make_unique<ProcessTestClient>(*host_, "main", start);
-    service_.set_ready({"c1", directory_ / "bundle", directory_ / "root", {}});
-    return client;
+    return start_plan({"c1", directory_ / "bundle", {}}, nlohmann::json::object(), args, tty);
   }
   std::unique_ptr<ProcessTestClient> start_container_shell(const std::string& script) {
     return start_container({"/bin/sh", "-c", script});
@@ -104,35 +46,18 @@ class ContainerProcessTest : public ::testing::Test {
     return reply.value_or(ControlReply{});
   }
 
-  static void expect_end(const ProcessTestClient& client, ProcessEvent::Kind kind, int code,
-                         int signal = 0) {
-    ASSERT_TRUE(client.last().has_value());
-    EXPECT_EQ(client.last()->kind, kind) << client.last()->message;
-    EXPECT_EQ(client.last()->code, code) << client.last()->message;
-    EXPECT_EQ(client.last()->signal, signal);
-  }
-
-  tests::TempDir directory_;
-  base::EventLoop loop_;
-  Reaper reaper_{loop_};
-  ProcessService service_{ProcessContext{loop_,
-                                         reaper_,
-                                         {fake_crun_program(), "/unused"},
-                                         {},
-                                         directory_ / "run",
-                                         milliseconds(3000)}};
-  ControlService control_;
-  std::unique_ptr<wire::Link> host_;
-  std::unique_ptr<wire::Link> guest_;
   int next_id_ = 0;
-  int shutdown_signal_ = -1;
-  milliseconds shutdown_timeout_{-1};
 };
 
-TEST_F(ContainerProcessTest, ExecOfAUserTheContainerDoesNotKnowIsRefused) {
-  directory_.write("root/etc/passwd", "root:x:0:0::/root:\n");
-  const auto container = start_container_shell("exec sleep 30");
-  ASSERT_TRUE(wait([&] { return container->started(); }));
+TEST_F(ContainerProcessTest, ExecsUsersAreThoseTheContainerSeesNow) {
+  FCVM_REQUIRE(root);
+  // Its passwd is mounted over the one its root has.
+  const std::string passwd = directory_.write("passwd", "root:x:0:0::/root:\n");
+  const auto container = start_container({"unshare", "--mount", "--", "sh", "-c",
+                                          "mount --bind \"$0\" /etc/passwd && echo ready && "
+                                          "exec sleep 30",
+                                          passwd});
+  ASSERT_TRUE(wait([&] { return container->out() == "ready\n"; })) << container->err();
   ProcessStart start;
   start.kind = ProcessStart::Kind::kExec;
   start.use_stdin = false;
@@ -145,7 +70,7 @@ TEST_F(ContainerProcessTest, ExecOfAUserTheContainerDoesNotKnowIsRefused) {
   ASSERT_TRUE(wait([&] { return unknown.done(); }));
   expect_end(unknown, ProcessEvent::Kind::kFailed, 125);
   EXPECT_NE(unknown.last()->message.find("unable to find user late"), std::string::npos);
-  directory_.write("root/etc/passwd", "late:x:7:7::/:\n");
+  directory_.write("passwd", "late:x:7:7::/:\n");
   const ProcessTestClient known(*host_, "known", start);
   ASSERT_TRUE(wait([&] { return known.done(); }));
   expect_end(known, ProcessEvent::Kind::kExited, 0);

@@ -1,25 +1,11 @@
 // A container made by podman, with stand-ins for podman and crun: what the agent does between them.
 #include "fc-agent/podman.h"
 
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-
-#include <chrono>
-#include <functional>
-#include <memory>
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/files.h"
 #include "fc-agent/conmon.h"
-#include "fc-agent/fake_crun.h"
+#include "fc-agent/container_test_support.h"
 #include "fc-agent/fake_podman.h"
-#include "fc-agent/process_service.h"
-#include "fc-agent/process_test_client.h"
-#include "tests/support/temp_dir.h"
-#include "wire/mux_link.h"
 
 namespace fc_agent {
 namespace {
@@ -28,81 +14,29 @@ using std::chrono::milliseconds;
 using wire::ProcessEvent;
 using wire::ProcessStart;
 
-class PodmanContainerTest : public ::testing::Test {
+class PodmanContainerTest : public ContainerTest {
  protected:
-  PodmanContainerTest() {
-    ::signal(SIGPIPE, SIG_IGN);
-    // As PID 1 of a guest is, by being it.
-    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
-    auto sockets = base::make_socket_pair(SOCK_STREAM);
-    wire::MuxOptions options;
-    options.side = wire::Side::kHost;
-    host_ = wire::make_mux_link(loop_, std::move(sockets.first), options);
-    host_->set_handler({});
-    options.side = wire::Side::kGuest;
-    guest_ = wire::make_mux_link(loop_, std::move(sockets.second), options);
-    wire::Link::Handler handler;
-    handler.on_stream = [this](std::unique_ptr<wire::Stream> stream, const std::string& service,
-                               const std::string& id) {
-      service_.accept(std::move(stream), service, id);
-    };
-    guest_->set_handler(std::move(handler));
-  }
-  ~PodmanContainerTest() override { ::prctl(PR_SET_CHILD_SUBREAPER, 0); }
-
-  bool wait(const std::function<bool()>& done) {
-    return loop_.run_until(done, milliseconds(20'000));
-  }
+  PodmanContainerTest() : ContainerTest(fake_podman) {}
 
   std::unique_ptr<ProcessTestClient> start(const std::string& behaviour,
                                            const std::vector<std::string>& args, bool tty = false) {
-    const nlohmann::json config{{"process", nlohmann::json::parse(process_json(args, tty))},
-                                {"root", {{"path", "/the/root"}}}};
-    directory_.write("bundle/config.json", config.dump());
-    ProcessStart start;
-    start.kind = ProcessStart::Kind::kContainer;
-    start.tty = tty;
-    start.use_stdin = tty;
-    start.rows = tty ? 33 : 0;
-    start.columns = tty ? 111 : 0;
-    auto client = std::make_unique<ProcessTestClient>(*host_, "main", start);
-    service_.set_ready({"c1", "", "/", {"run", behaviour, directory_ / "bundle"}});
-    return client;
+    return start_plan({"c1", "", {"run", behaviour, directory_ / "bundle"}},
+                      {{"root", {{"path", "/the/root"}}}}, args, tty);
   }
   std::unique_ptr<ProcessTestClient> start_shell(const std::string& behaviour,
                                                  const std::string& script) {
     return start(behaviour, {"/bin/sh", "-c", script});
   }
 
-  static void expect_end(const ProcessTestClient& client, ProcessEvent::Kind kind, int code,
-                         int signal = 0) {
-    ASSERT_TRUE(client.last().has_value());
-    EXPECT_EQ(client.last()->kind, kind) << client.last()->message;
-    EXPECT_EQ(client.last()->code, code) << client.last()->message;
-    EXPECT_EQ(client.last()->signal, signal);
-  }
-
-  Podman podman() {
+  static Podman fake_podman(const tests::TempDir& directory) {
     Podman podman;
     podman.program = fake_crun_program();
-    podman.conmon = link_fake_conmon(directory_.path());
+    podman.conmon = link_fake_conmon(directory.path());
     podman.conmon_socket = podman.conmon + ".sock";
-    podman.container_id_file = directory_ / "disk/container-id";
-    podman.root_link = directory_ / "rootfs";
+    podman.container_id_file = directory / "disk/container-id";
+    podman.root_link = directory / "rootfs";
     return podman;
   }
-
-  tests::TempDir directory_;
-  base::EventLoop loop_;
-  Reaper reaper_{loop_};
-  ProcessService service_{ProcessContext{loop_,
-                                         reaper_,
-                                         {fake_crun_program(), "/unused"},
-                                         podman(),
-                                         directory_ / "run",
-                                         milliseconds(3000)}};
-  std::unique_ptr<wire::Link> host_;
-  std::unique_ptr<wire::Link> guest_;
 };
 
 TEST_F(PodmanContainerTest, StatusAndOutputAreTheContainersOwn) {

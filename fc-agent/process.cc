@@ -196,8 +196,10 @@ void Process::start_by_crun(const ContainerPlan& container) {
   std::vector<std::string> arguments;
   if (exec) {
     files_.process = stem + ".json";
-    base::write_file(files_.process, with_terminal(with_user(start_.process_json, container.root),
-                                                   false, start_.tty, start_.rows, start_.columns));
+    // Not the root as the agent sees it: what the container has mounted over /etc counts.
+    const std::string root = base::cat("/proc/", container.init, "/root");
+    base::write_file(files_.process, with_terminal(with_user(start_.process_json, root), false,
+                                                   start_.tty, start_.rows, start_.columns));
     arguments = crun_exec_arguments(context_.crun, files_, container.id);
   } else {
     set_terminal_in(container.bundle);

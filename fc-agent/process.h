@@ -34,7 +34,6 @@ struct ProcessContext {
 struct ContainerPlan {
   std::string id;
   std::string bundle;               // holds config.json
-  std::string root;                 // its root file system, as it is mounted in the guest
   std::vector<std::string> podman;  // not empty: podman's arguments, which make it do it all
   pid_t init = 0;                   // its first process, once it is there
 };
