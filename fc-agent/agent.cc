@@ -7,7 +7,6 @@
 
 #include "base/error.h"
 #include "base/log.h"
-#include "fc-agent/crun.h"
 #include "fc-agent/guest_setup.h"
 #include "fc-agent/podman.h"
 #include "fc-agent/power.h"
@@ -108,10 +107,6 @@ void Agent::send_boot_event(const wire::BootEvent& event) {
 void Agent::on_boot_event(const wire::BootEvent& event) {
   if (event.kind == wire::BootEvent::Kind::kFailed) return give_up(event.step, event.message);
   send_boot_event(event);
-  // A lone processor has no time to spare for what may turn out useless.
-  if (event.step == kRootStep && std::thread::hardware_concurrency() > 1) {
-    warm_up_crun(kNewRoot, Crun());
-  }
   if (event.kind != wire::BootEvent::Kind::kReady) return;
   if (boot_stream_ != nullptr) boot_stream_->finish();
   if (!shutting_down_) processes_.set_ready(std::move(*container_));

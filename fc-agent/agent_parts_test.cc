@@ -48,22 +48,6 @@ TEST(ModuleTest, UnknownModulesAreLoadedFirst) {
   EXPECT_EQ(stage_of("some_bus"), ModuleStage::kBase);
 }
 
-TEST(ModuleTest, SignatureIsCutOff) {
-  const std::string mark = "~Module signature appended~\n";
-  const auto trailer = [&](std::uint32_t bytes) {
-    std::string text(8, '\2');
-    for (int shift = 24; shift >= 0; shift -= 8) text += static_cast<char>(bytes >> shift);
-    return text + mark;
-  };
-  const std::string module(100, 'm');
-  EXPECT_EQ(unsigned_size(module), 100U);
-  EXPECT_EQ(unsigned_size(module + std::string(20, 's') + trailer(20)), 100U);
-  // A size that cannot be, and a mark alone: the kernel may say what it thinks of such a file.
-  const std::string lying = module + trailer(1 << 30);
-  EXPECT_EQ(unsigned_size(lying), lying.size());
-  EXPECT_EQ(unsigned_size(mark), mark.size());
-}
-
 TEST(ModuleTest, MissingFolderMeansNothingToLoadAndStrayPathsAreRefused) {
   const tests::TempDir directory;
   EXPECT_NO_THROW(Modules(directory / "none").load_stage(ModuleStage::kBase));

@@ -19,7 +19,7 @@ namespace fc_agent {
 //
 // What every plan wants is done before the plan is there: the disk with serial "root" and the system's
 // file systems are mounted. Everything but the constructor, give_plan() and the destructor runs on the
-// boot thread; events come on the event loop's thread.
+// boot thread, or on one it waits for; events come on the event loop's thread.
 class Boot {
  public:
   // `on_event` gets kProgress events and, as the last one, kReady or kFailed.
@@ -36,8 +36,10 @@ class Boot {
  private:
   void run();
   void step(std::string_view name, const std::function<void()>& work);
-  wire::BootPlan wait_for_plan();
+  // Stays as it is from then on.
+  const wire::BootPlan& wait_for_plan();
   void prepare_root(const std::string& device);
+  void mount_early_disks();
   void apply(const wire::BootPlan& plan);
   void post(wire::BootEvent event);
 
@@ -53,9 +55,11 @@ class Boot {
   std::string current_step_;  // boot thread
   // Boot thread. What needs no disk is done beside it: it mostly waits for other processors.
   std::future<void> loopback_;
-  std::future<void> system_mounts_;
+  std::shared_future<void> system_mounts_;
+  std::future<void> early_disks_;
   std::future<void> container_modules_;
-  std::future<void> protection_;
+  std::shared_future<void> protection_;
+  std::future<void> warm_up_;
   std::string prepared_device_;  // boot thread: the disk mounted at kNewRoot
   std::thread thread_;           // last: it uses everything above
 };

@@ -102,14 +102,17 @@ void protect_crun(const std::string& program) {
   }
 }
 
-void warm_up_crun(const std::string& root, const Crun& crun) {
+void warm_up_crun(const base::Fd& root, const Crun& crun) {
+  constexpr int kRootFd = 3;
   base::SpawnOptions options;
   options.argv = {crun.program, "--version"};
   options.env.emplace();
   options.new_session = true;
-  // SAFETY: between fork and exec: system calls on memory that is there.
-  options.before_exec = [path = root.c_str()] {
-    return ::chroot(path) == 0 && ::chdir("/") == 0 ? 0 : errno;
+  options.fds = {{root.get(), kRootFd}};
+  // SAFETY: between fork and exec: system calls only.
+  options.before_exec = [] {
+    const bool entered = ::fchdir(kRootFd) == 0 && ::chroot(".") == 0;
+    return entered && ::close(kRootFd) == 0 ? 0 : errno;
   };
   try {
     base::ChildProcess::spawn(options).release();

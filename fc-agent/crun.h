@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/fd.h"
+
 namespace fc_agent {
 
 // Command lines of crun(1) and what its failures mean. --detach in both, so that the process ends up
@@ -39,9 +41,10 @@ CrunFailure classify_crun_failure(std::string_view log, std::string_view fallbac
 // just as well. A failure costs time only and is logged.
 void protect_crun(const std::string& program);
 
-// Runs crun once for nothing below `root`, which brings it and its libraries into memory (and under
-// emulation through the translator) while the guest still waits for other things. The child is left
-// to whoever reaps; a failure costs time only.
-void warm_up_crun(const std::string& root, const Crun& crun);
+// Runs crun once for nothing in the tree whose root is the folder `root`, which brings it and its
+// libraries into memory (and under emulation through the translator) while the guest still waits for
+// other things. By the folder and not by a path: the tree may move meanwhile. The child is left to
+// whoever reaps; a failure costs time only.
+void warm_up_crun(const base::Fd& root, const Crun& crun);
 
 }  // namespace fc_agent

@@ -9,31 +9,33 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "fc-agent/module_file.h"
 
 namespace fc_agent {
 namespace {
 
 constexpr std::size_t kMaxModules = 256;
 
-// A whole file, read-only.
+// A whole file; what is changed in it stays in this mapping.
 class Mapping {
  public:
   Mapping(const base::Fd& fd, const std::string& name) {
     struct stat info {};
     if (::fstat(fd.get(), &info) != 0) base::throw_errno("examining module", name);
     size_ = static_cast<std::size_t>(info.st_size);
-    // SAFETY: a private, read-only view of a file of the initramfs, which nobody changes.
-    address_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+    // SAFETY: a private view of a file of the initramfs, which nobody changes.
+    address_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd.get(), 0);
     if (address_ == MAP_FAILED) base::throw_errno("reading module", name);
   }
   ~Mapping() { ::munmap(address_, size_); }
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
-  std::string_view text() const { return {static_cast<const char*>(address_), size_}; }
+  std::span<char> bytes() { return {static_cast<char*>(address_), size_}; }
 
  private:
   void* address_ = nullptr;
@@ -80,20 +82,6 @@ std::vector<std::string> parse_module_order(std::string_view text) {
   return paths;
 }
 
-std::size_t unsigned_size(std::string_view file) {
-  // From the end: the mark, then struct module_signature of the kernel (its last field, big-endian,
-  // is the signature's size), then the signature.
-  constexpr std::string_view kMark = "~Module signature appended~\n";
-  constexpr std::size_t kStructBytes = 12;
-  if (!file.ends_with(kMark) || file.size() < kMark.size() + kStructBytes) return file.size();
-  const std::size_t left = file.size() - kMark.size() - kStructBytes;
-  std::size_t signature_bytes = 0;
-  for (const char c : file.substr(left + kStructBytes - 4, 4)) {
-    signature_bytes = signature_bytes << 8 | static_cast<unsigned char>(c);
-  }
-  return signature_bytes < left ? left - signature_bytes : file.size();
-}
-
 Modules::Modules(const std::string& directory)
     : directory_(base::try_open_file(directory, O_PATH | O_DIRECTORY)) {
   if (!directory_) return;
@@ -128,11 +116,12 @@ void Modules::load(std::string_view name) const {
 
 void Modules::load_file(const std::string& file) const {
   const base::Fd fd = base::open_file_at(directory_, file, O_RDONLY);
-  const Mapping module(fd, file);
+  Mapping module(fd, file);
+  leave_out_unwind_tables(module.bytes());
   // The host gave us the modules together with the kernel that would check their signatures, so a
   // check proves nothing, and it is most of what loading a module costs.
-  if (::syscall(SYS_init_module, module.text().data(), unsigned_size(module.text()), "") == 0 ||
-      errno == EEXIST) {
+  const std::string_view text(module.bytes().data(), module.bytes().size());
+  if (::syscall(SYS_init_module, text.data(), unsigned_size(text), "") == 0 || errno == EEXIST) {
     return;
   }
   // A kernel that insists on signatures says so.

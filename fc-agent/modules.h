@@ -25,10 +25,6 @@ std::string module_name(std::string_view file_or_name);
 // which each finds what it depends on. Throws base::Error for anything else.
 std::vector<std::string> parse_module_order(std::string_view text);
 
-// How many bytes at the start of a module's file are the module: all but an appended signature
-// (kernel documentation, admin-guide/module-signing).
-std::size_t unsigned_size(std::string_view module_file);
-
 // The modules of the initramfs. They stay reachable after the root has been switched. Any thread
 // may load; loads of one stage must follow each other.
 class Modules {

@@ -4,7 +4,9 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -120,6 +122,11 @@ void switch_root(const std::string& root) {
   if (::chroot(".") != 0) base::throw_errno("changing the root to", root);
   if (::chdir("/") != 0) base::throw_errno("entering", "/");
   base::mount_fs("none", "/", "", MS_REC | MS_SHARED);
+}
+
+bool moves_with_the_system(std::string_view path) {
+  return std::any_of(std::begin(kMovedMounts), std::end(kMovedMounts),
+                     [path](const char* mount) { return path.starts_with(base::cat(mount, "/")); });
 }
 
 void mount_plan_disk(const wire::PlanDisk& disk, const std::string& device_path) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "wire/boot_plan.h"
@@ -22,6 +23,9 @@ void mount_system();
 // the system's mounts and then `root` itself are moved, and it becomes shared for mount propagation.
 // The initramfs stays underneath; nothing in it is deleted, for the running root must never be.
 void switch_root(const std::string& root);
+
+// Whether `path` lies on one of the system's mounts, which can be used before the switch.
+bool moves_with_the_system(std::string_view path);
 
 void mount_plan_disk(const wire::PlanDisk& disk, const std::string& device_path);
 void mount_overlay(const wire::PlanOverlay& overlay);
