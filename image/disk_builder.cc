@@ -170,17 +170,29 @@ void DiskBuilder::check_platform() const {
 
 std::string DiskBuilder::identify() {
   report(options_.progress, "reading image");
-  const std::string text = read_image_config(reference_, skopeo_);
+  plain_ = PlainLayers::find(reference_);
+  const std::string text = plain_ ? plain_->config() : read_image_config(reference_, skopeo_);
   base::fault_point("image.identified");
   config_ = parse_image_config(text);
   check_platform();
   return base::sha256(text);
 }
 
+void DiskBuilder::unpack() {
+  std::optional<Reference> decompressed;
+  const std::string directory = work_ / "tmp/layout";
+  if (plain_) {
+    decompressed = plain_->write(
+        directory, {options_.max_unpacked_bytes, skopeo_.tick, options_.cancellation});
+  }
+  unpack_image(decompressed.value_or(reference_), layout_, skopeo_);
+  base::remove_tree(directory);
+}
+
 void DiskBuilder::build(const std::string& hex) {
   report(options_.progress, "unpacking image");
   const std::string& root = layout_.root;
-  unpack_image(reference_, layout_, skopeo_);
+  unpack();
   base::fault_point("image.unpacked");
   const StoredImage image = read_containers_storage(layout_);
   if (image.id != hex) throw base::Error("it changed while it was read");

@@ -1,11 +1,13 @@
 // Makes one image disk: skopeo unpacks, mke2fs packs.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "image/containers_storage.h"
 #include "image/image_config.h"
 #include "image/image_store.h"
+#include "image/plain_layers.h"
 #include "image/skopeo.h"
 #include "image/unpack_guard.h"
 #include "storage/staging.h"
@@ -33,6 +35,7 @@ class DiskBuilder {
 
  private:
   void check_platform() const;
+  void unpack();
 
   const storage::DataDirectory& data_;
   const Reference& reference_;
@@ -42,6 +45,7 @@ class DiskBuilder {
   UnpackGuard guard_;
   SkopeoOptions skopeo_;
   ParsedImageConfig config_;
+  std::optional<PlainLayers> plain_;  // where the image has them
 };
 
 // An ordinary user cannot remove what was unpacked in a user namespace without going there again:

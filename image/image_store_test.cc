@@ -1,4 +1,5 @@
 #include "image/image_store_test_support.h"
+#include "image/plain_layers.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -15,6 +16,7 @@
 #include "base/files.h"
 #include "base/mount.h"
 #include "base/process.h"
+#include "image/plain_layers.h"
 #include "image/test_archives.h"
 #include "tests/support/requirements.h"
 #include "tests/support/temp_dir.h"
@@ -358,6 +360,76 @@ TEST_F(ImageStoreTest, WrongDigestsAreRefused) {
   altered.replace(altered.find("marker"), 6, "MARKER");
   dir_.write("altered.tar", altered);
   refusal("oci-archive:" + (dir_ / "altered.tar").string());
+}
+
+// Reads the image as PlainLayers does, which has to understand it; its error.
+std::string write_plain(const std::string& text, const std::string& directory,
+                        const PlainLayers::Options& options = {}) {
+  const auto plain = PlainLayers::find(parse_reference(text));
+  if (!plain) return "not plain";
+  const auto reference = plain->write(directory, options);
+  return reference ? "" : "not written";
+}
+
+TEST_F(ImageStoreTest, CompressedLayersBecomeTheSameDisk) {
+  const std::vector<std::string> layers{
+      testing::make_tar({testing::file("a", "below"), testing::file("gone", "x")}),
+      testing::make_tar({testing::file("a", "above"), testing::whiteout("gone")})};
+  ArchiveOptions gzip;
+  gzip.compressed = true;
+  dir_.write("gzip.tar", testing::make_oci_archive(layers, gzip));
+  dir_.write("plain.tar", testing::make_oci_archive(layers));
+  const std::string reference = "oci-archive:" + (dir_ / "gzip.tar").string();
+  EXPECT_EQ(write_plain(reference, dir_ / "layout"), "");
+  const ImageDisk disk = store_->ensure(reference);
+  EXPECT_EQ(store_->ensure("oci-archive:" + (dir_ / "plain.tar").string()).digest, disk.digest);
+  expect_no_leftovers(1);
+  const std::string root = mount_root(disk);
+  EXPECT_EQ(base::read_file(root + "/a"), "above");
+  EXPECT_FALSE(base::path_exists(root + "/gone"));
+}
+
+TEST_F(ImageStoreTest, CompressedLayersThatAreNotWhatTheImageSaysAreRefused) {
+  ArchiveOptions gzip;
+  gzip.compressed = true;
+  gzip.wrong_diff_id = true;
+  const std::vector<std::string> layers{testing::make_tar({testing::file("a", "1")})};
+  dir_.write("wrong.tar", testing::make_oci_archive(layers, gzip));
+  const std::string wrong = "oci-archive:" + (dir_ / "wrong.tar").string();
+  EXPECT_EQ(write_plain(wrong, dir_ / "wrong"), "");
+  EXPECT_NE(refusal(wrong).find("igest"), std::string::npos);
+
+  gzip.wrong_diff_id = false;
+  std::string damaged = testing::make_oci_archive(layers, gzip);
+  damaged[damaged.find("\x1f\x8b") + 12] ^= 0x55;
+  dir_.write("damaged.tar", damaged);
+  EXPECT_EQ(write_plain("oci-archive:" + (dir_ / "damaged.tar").string(), dir_ / "damaged"),
+            "not written");
+  refusal("oci-archive:" + (dir_ / "damaged.tar").string());
+}
+
+TEST_F(ImageStoreTest, CompressedLayersAreBoundedAndCanBeGivenUp) {
+  ArchiveOptions gzip;
+  gzip.compressed = true;
+  dir_.write("bomb.tar",
+             testing::make_oci_archive(
+                 {testing::make_tar({testing::file("a", std::string(8 << 20, '0'))})}, gzip));
+  const std::string bomb = "oci-archive:" + (dir_ / "bomb.tar").string();
+  PlainLayers::Options options;
+  options.max_file_bytes = 1 << 20;
+  EXPECT_EQ(write_plain(bomb, dir_ / "bomb", options), "not written");
+  EnsureOptions small;
+  small.max_unpacked_bytes = 1 << 20;
+  EXPECT_NE(refusal(bomb, small).find("1 MiB, the limit"), std::string::npos);
+
+  options = {};
+  options.tick = [] { return std::optional<std::string>("enough"); };
+  EXPECT_THROW(write_plain(bomb, dir_ / "refused", options), base::Error);
+  base::Cancellation cancelled;
+  cancelled.cancel();
+  options = {};
+  options.cancellation = &cancelled;
+  EXPECT_THROW(write_plain(bomb, dir_ / "cancelled", options), base::Cancelled);
 }
 
 TEST_F(ImageStoreTest, ImageForAnotherMachineIsRefused) {

@@ -154,9 +154,10 @@ std::string make_oci_archive(const std::vector<std::string>& layers,
   std::vector<TarEntry> entries{directory("blobs"), directory("blobs/sha256"),
                                 file("oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}")};
   std::string list;
-  for (const std::string& layer : layers) {
+  for (const std::string& plain : layers) {
+    const std::string layer = options.compressed ? gzip(plain) : plain;
     if (!list.empty()) list += ",";
-    list += descriptor("layer.v1.tar", layer);
+    list += descriptor(options.compressed ? "layer.v1.tar+gzip" : "layer.v1.tar", layer);
     if (!options.layers_missing) entries.push_back(file(blob_name(base::sha256(layer)), layer));
   }
   const std::string manifest =

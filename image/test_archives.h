@@ -37,7 +37,7 @@ struct ArchiveOptions {
   std::string os = "linux";
   bool wrong_diff_id = false;   // the first layer has another digest than the configuration says
   bool layers_missing = false;  // named, but not in the archive
-  bool compressed = false;      // layers by gzip (docker archives only)
+  bool compressed = false;      // layers by gzip
 };
 
 // What `docker save` makes: for docker-archive:FILE. `layers` are tars, bottom first.
