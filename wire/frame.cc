@@ -36,6 +36,8 @@ bool length_fits(FrameType type, std::size_t length) {
     case FrameType::kData:
       return length >= 1 && length <= kMaxPayloadBytes;
     case FrameType::kEof:
+    case FrameType::kSuspend:
+    case FrameType::kResume:
       return length == 0;
     case FrameType::kCredit:
     case FrameType::kReset:
@@ -68,7 +70,7 @@ base::Result<FrameHeader> decode_header(std::string_view bytes) {
     return base::Error("frame header without its mark");
   }
   const auto type = static_cast<unsigned char>(bytes[8]);
-  if (type < 1 || type > 6) return base::Error(base::cat("frame of unknown type ", int{type}));
+  if (type < 1 || type > 8) return base::Error(base::cat("frame of unknown type ", int{type}));
   FrameHeader header;
   header.length = get<std::uint32_t>(bytes.data());
   header.stream = get<std::uint32_t>(bytes.data() + 4);
@@ -76,7 +78,9 @@ base::Result<FrameHeader> decode_header(std::string_view bytes) {
   if (!length_fits(header.type, header.length)) {
     return base::Error(base::cat("frame of type ", int{type}, " with ", header.length, " bytes"));
   }
-  if ((header.stream == 0) != (header.type == FrameType::kHello)) {
+  const bool of_the_link = header.type == FrameType::kHello || header.type == FrameType::kSuspend ||
+                           header.type == FrameType::kResume;
+  if ((header.stream == 0) != of_the_link) {
     return base::Error(base::cat("frame of type ", int{type}, " on stream ", header.stream));
   }
   return header;

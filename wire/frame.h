@@ -12,7 +12,7 @@ namespace wire {
 
 // The frame of MuxLink, little-endian:
 //   0  u32  payload length, at most kMaxPayloadBytes
-//   4  u32  stream id (0 for kHello)
+//   4  u32  stream id (0 for kHello, kSuspend, kResume)
 //   8  u8   type
 //   9  u8   zero
 //   10 u16  kFrameMark
@@ -22,12 +22,14 @@ inline constexpr std::size_t kMaxPayloadBytes = 32 * 1024;
 inline constexpr std::uint16_t kFrameMark = 0xfc4d;
 
 enum class FrameType : std::uint8_t {
-  kHello = 1,   // Hello, first frame of either side, once
-  kOpen = 2,    // u8 service length, service, u8 argument length, argument
-  kData = 3,    // bytes
-  kEof = 4,     // empty
-  kCredit = 5,  // u32 bytes granted
-  kReset = 6,   // u32 ResetReason
+  kHello = 1,    // Hello, first frame of either side in an epoch
+  kOpen = 2,     // u8 service length, service, u8 argument length, argument
+  kData = 3,     // bytes
+  kEof = 4,      // empty
+  kCredit = 5,   // u32 bytes granted
+  kReset = 6,    // u32 ResetReason
+  kSuspend = 7,  // empty, stream 0: the sender's last frame until kResume or a new epoch
+  kResume = 8,   // empty, stream 0: the host goes on after kSuspend
 };
 
 struct FrameHeader {

@@ -41,7 +41,7 @@ TEST(FrameTest, HeadersNoPeerOfOursSendsAreRefused) {
   EXPECT_TRUE(refused({3, 1, FrameType::kCredit}));
   EXPECT_TRUE(refused({5, 1, FrameType::kReset}));
   EXPECT_TRUE(refused({0, 1, static_cast<FrameType>(0)}));
-  EXPECT_TRUE(refused({0, 1, static_cast<FrameType>(7)}));
+  EXPECT_TRUE(refused({0, 1, static_cast<FrameType>(9)}));
 }
 
 TEST(FrameTest, AlteredMarkOrReservedByteIsRefused) {

@@ -76,6 +76,10 @@ class Link {
     // The link is gone: end of file, I/O error or a peer that broke the framing. The last call; all
     // streams were reset with kLinkDown before it.
     std::function<void(std::string why)> on_down;
+    // Guest: the host has begun a new epoch, as in a machine that was restored from a snapshot. Every
+    // stream was reset with kLinkDown before; new ones may come. Without this callback the link goes
+    // down instead.
+    std::function<void()> on_renewed{};
   };
 
   virtual ~Link() = default;
@@ -85,6 +89,13 @@ class Link {
   // base::Error for a service or argument that is not an identifier.
   virtual std::unique_ptr<Stream> open(std::string_view service, std::string_view argument) = 0;
   virtual bool ready() const = 0;
+
+  // Host: brings the link to rest, for a snapshot of the guest. Streams stay and what is written to
+  // them waits. When `done` is called nothing is under way in either direction, and nothing will be
+  // before resume(), which may also give up a suspend() that has not come to its end (`done` is not
+  // called then, nor when the link goes down).
+  virtual void suspend(std::function<void()> done) = 0;
+  virtual void resume() = 0;
 };
 
 }  // namespace wire

@@ -54,6 +54,8 @@ class MuxLink final : public Link {
     return core_->open(service, argument);
   }
   bool ready() const override { return core_->ready(); }
+  void suspend(std::function<void()> done) override { core_->suspend(std::move(done)); }
+  void resume() override { core_->resume(); }
 
  private:
   const std::shared_ptr<MuxCore> core_;
@@ -64,20 +66,6 @@ std::string error_text(const char* verb, int errnum) {
 }
 
 }  // namespace
-
-// Frames queued while one lives are written together when the outermost ends.
-class MuxCore::Cork {
- public:
-  explicit Cork(MuxCore& core) : core_(core) { ++core_.corked_; }
-  ~Cork() {
-    if (--core_.corked_ == 0) core_.flush();
-  }
-  Cork(const Cork&) = delete;
-  Cork& operator=(const Cork&) = delete;
-
- private:
-  MuxCore& core_;
-};
 
 MuxCore::MuxCore(base::EventLoop& loop, base::Fd fd, MuxOptions options)
     : loop_(loop),
@@ -306,6 +294,8 @@ void MuxCore::begin_data(const FrameHeader& header) {
 void MuxCore::handle(const FrameHeader& header, std::string_view payload) {
   if (header.type == FrameType::kHello) return handle_hello(payload);
   if (header.type == FrameType::kOpen) return handle_open(header.stream, payload);
+  if (header.type == FrameType::kSuspend) return handle_suspend();
+  if (header.type == FrameType::kResume) return handle_resume();
   const auto stream = find(header.stream);
   if (!stream) return;
   if (header.type == FrameType::kEof) {
@@ -323,26 +313,36 @@ void MuxCore::handle(const FrameHeader& header, std::string_view payload) {
   }
 }
 
+bool MuxCore::accept_hello(const Hello& hello) {
+  if (ready_ && !can_renew(hello)) {
+    fail("the peer broke the protocol: it said hello twice");
+  } else if (hello.version != kLinkVersion) {
+    fail(base::cat("the peer speaks version ", hello.version, " of the link, not ", kLinkVersion));
+  } else if (hello.window_bytes < kMinWindowBytes || hello.window_bytes > kMaxWindowBytes) {
+    fail(base::cat("the peer broke the protocol: a window of ", hello.window_bytes, " bytes"));
+  } else if (options_.side == Side::kHost && hello.epoch != options_.epoch) {
+    fail(base::cat("the peer is of epoch ", hello.epoch, ", not ", options_.epoch));
+  }
+  return !down_;
+}
+
 void MuxCore::handle_hello(std::string_view payload) {
   const Hello hello = decode_hello(payload).take();
-  if (ready_) return fail("the peer broke the protocol: it said hello twice");
-  if (hello.version != kLinkVersion) {
-    return fail(
-        base::cat("the peer speaks version ", hello.version, " of the link, not ", kLinkVersion));
-  }
-  if (hello.window_bytes < kMinWindowBytes || hello.window_bytes > kMaxWindowBytes) {
-    return fail(
-        base::cat("the peer broke the protocol: a window of ", hello.window_bytes, " bytes"));
-  }
-  if (options_.side == Side::kHost && hello.epoch != options_.epoch) {
-    return fail(base::cat("the peer is of epoch ", hello.epoch, ", not ", options_.epoch));
-  }
+  if (!accept_hello(hello)) return;
+  const bool renewed = ready_;
+  if (renewed) renew();
+  epoch_ = hello.epoch;
   if (options_.side == Side::kGuest) {
     queue_control(FrameType::kHello, 0,
                   encode_hello({kLinkVersion, hello.epoch, kStreamWindowBytes}));
   }
   ready_ = true;
   peer_window_ = hello.window_bytes;
+  if (renewed) {
+    const auto keep = handler_;
+    if (keep && keep->on_renewed) run_handler("on_renewed", keep->on_renewed);
+    return;
+  }
   for (const auto& [id, stream] : streams_) {
     queue_control(FrameType::kOpen, id, unsent_opens_.at(id));
     stream->grant_initial(peer_window_);
@@ -405,6 +405,12 @@ void MuxCore::retire_if_done(const std::shared_ptr<MuxStream>& stream) {
 void MuxCore::fill_output() {
   output_.clear();
   output_sent_ = 0;
+  if (suspending_) {
+    if (std::exchange(suspend_sent_, true)) return;
+    const auto header = encode_header({0, 0, FrameType::kSuspend});
+    output_.append(header.data(), header.size());
+    return;
+  }
   output_.swap(control_);
   while (output_.size() < kOutputBytes && !round_.empty()) {
     const auto stream = std::move(round_.front());
@@ -500,6 +506,7 @@ void MuxCore::go_down(ResetReason reason) {
   down_ = true;
   watch_.reset();
   fd_.reset();
+  on_suspended_ = nullptr;
   data_stream_.reset();
   round_.clear();
   control_.clear();

@@ -14,8 +14,9 @@ enum class Side { kHost, kGuest };
 
 struct MuxOptions {
   Side side = Side::kHost;
-  // Chosen by the host; the guest adopts the host's. A restored VM continues under a new epoch, so
-  // nothing of an older one is ever taken for this one's.
+  // Chosen by the host; the guest adopts the host's. A restored VM continues under a new, higher
+  // epoch: its host says hello to a guest whose link came to rest (Link::suspend) before the
+  // snapshot, so nothing of an older epoch is ever taken for this one's.
   std::uint64_t epoch = 1;
   // Streams each end may have opened. On the guest link only the host opens any: three for each of the
   // 80 processes an agent takes (fc-agent/process_service.h), and its services.

@@ -35,6 +35,7 @@ class WatchedLink final : public wire::Link {
       tell_ready(kept);
     };
     outer.on_stream = std::move(handler.on_stream);
+    outer.on_renewed = std::move(handler.on_renewed);
     outer.on_down = [observer, on_down = std::move(handler.on_down)](std::string why) {
       const auto kept = observer;
       if (on_down) on_down(std::move(why));
@@ -49,6 +50,8 @@ class WatchedLink final : public wire::Link {
   }
 
   bool ready() const override { return inner_->ready(); }
+  void suspend(std::function<void()> done) override { inner_->suspend(std::move(done)); }
+  void resume() override { inner_->resume(); }
 
  private:
   std::unique_ptr<wire::Link> inner_;

@@ -115,6 +115,8 @@ class MuxCore : public std::enable_shared_from_this<MuxCore> {
   // False when the peer has filled the log enough.
   bool may_complain() { return complaints_++ < kMaxComplaints; }
   bool is_ready() const { return ready_; }
+  void suspend(std::function<void()> done);
+  void resume();
   void output_waits(const std::shared_ptr<MuxStream>& stream);
   void send_credit(std::uint32_t id, std::uint32_t bytes);
   // Ends a stream of ours; the peer hears of it if it knows the stream.
@@ -143,6 +145,11 @@ class MuxCore : public std::enable_shared_from_this<MuxCore> {
 
   void queue_control(FrameType type, std::uint32_t stream, std::string_view payload);
   void send_hello();
+  bool accept_hello(const Hello& hello);
+  bool can_renew(const Hello& hello) const;
+  void renew();
+  void handle_suspend();
+  void handle_resume();
   void flush();
   void fill_output();
   void retire_if_done(const std::shared_ptr<MuxStream>& stream);
@@ -189,8 +196,28 @@ class MuxCore : public std::enable_shared_from_this<MuxCore> {
   int corked_ = 0;
   bool want_out_ = false;
   bool write_failed_ = false;
+
+  // At rest: the frame kSuspend is to be sent (or was), and no other after it.
+  bool suspending_ = false;
+  bool suspend_sent_ = false;
+  std::function<void()> on_suspended_;
+  std::uint64_t epoch_ = 0;  // of the guest's side, from the host's hello
   static constexpr std::uint64_t kMaxComplaints = 20;
   std::uint64_t complaints_ = 0;
+};
+
+// Frames queued while one lives are written together when the outermost ends.
+class MuxCore::Cork {
+ public:
+  explicit Cork(MuxCore& core) : core_(core) { ++core_.corked_; }
+  ~Cork() {
+    if (--core_.corked_ == 0) core_.flush();
+  }
+  Cork(const Cork&) = delete;
+  Cork& operator=(const Cork&) = delete;
+
+ private:
+  MuxCore& core_;
 };
 
 }  // namespace wire::detail

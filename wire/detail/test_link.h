@@ -62,6 +62,7 @@ struct Acceptor {
   std::vector<Arrival> arrivals;
   bool ready = false;
   int down_calls = 0;
+  int renewals = 0;
   std::string why;
   bool consuming = true;
 
@@ -76,7 +77,8 @@ struct Acceptor {
             [this](std::string text) {
               ++down_calls;
               why = std::move(text);
-            }};
+            },
+            [this] { ++renewals; }};
   }
 };
 
