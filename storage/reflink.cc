@@ -1,6 +1,7 @@
 #include "storage/reflink.h"
 
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -122,6 +123,37 @@ bool supports_reflink(const std::string& directory) {
   if (::ioctl(destination.get(), FICLONE, source.get()) == 0) return true;
   if (!means_no_reflink(errno)) base::throw_errno("probing for reflinks in", directory);
   return false;
+}
+
+SharedBytes shared_bytes(const std::string& path) {
+  constexpr std::size_t kExtents = 256;
+  const base::Fd file = base::open_file(path, O_RDONLY);
+  SharedBytes bytes;
+  // SAFETY: struct fiemap with room for fm_extent_count extents behind it.
+  std::vector<std::uint64_t> buffer(
+      (sizeof(fiemap) + kExtents * sizeof(fiemap_extent)) / sizeof(std::uint64_t) + 1);
+  auto* const map = reinterpret_cast<fiemap*>(buffer.data());
+  std::uint64_t at = 0;
+  for (bool last = false; !last;) {
+    std::fill(buffer.begin(), buffer.end(), 0);
+    map->fm_start = at;
+    map->fm_length = ~std::uint64_t{0} - at;
+    map->fm_flags = FIEMAP_FLAG_SYNC;
+    map->fm_extent_count = kExtents;
+    if (::ioctl(file.get(), FS_IOC_FIEMAP, map) != 0) {
+      if (errno == EOPNOTSUPP || errno == ENOTTY) return {0, allocated_bytes(path)};
+      base::throw_errno("listing the extents of", path);
+    }
+    last = map->fm_mapped_extents == 0;
+    for (std::uint32_t i = 0; i < map->fm_mapped_extents; ++i) {
+      const fiemap_extent& extent = map->fm_extents[i];
+      (((extent.fe_flags & FIEMAP_EXTENT_SHARED) != 0) ? bytes.shared : bytes.exclusive) +=
+          extent.fe_length;
+      at = extent.fe_logical + extent.fe_length;
+      last = last || (extent.fe_flags & FIEMAP_EXTENT_LAST) != 0;
+    }
+  }
+  return bytes;
 }
 
 std::uint64_t allocated_bytes(const std::string& path) {

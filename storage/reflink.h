@@ -27,6 +27,14 @@ CopyMethod reflink_or_copy(const base::Fd& source, const base::Fd& destination);
 // file systems say nothing about an XFS made without reflinks.
 bool supports_reflink(const std::string& directory);
 
+// The bytes a file occupies by who else has a share in them, as far as the file system tells
+// (FIEMAP, FIEMAP_EXTENT_SHARED); where it does not, none are shared.
+struct SharedBytes {
+  std::uint64_t shared = 0;
+  std::uint64_t exclusive = 0;
+};
+SharedBytes shared_bytes(const std::string& path);
+
 // Bytes a file occupies, not its length.
 std::uint64_t allocated_bytes(const std::string& path);
 

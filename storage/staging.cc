@@ -225,6 +225,17 @@ int sweep_stale(const std::string& parent) noexcept {
   return removed;
 }
 
+void discard_directory(const std::string& path) {
+  const auto slash = path.rfind('/');
+  const std::string parent = path.substr(0, slash);
+  const std::string discarded = parent + "/" + temporary_name(path.substr(slash + 1));
+  // As long as this lives nobody else takes the rest for what a crash left.
+  const base::Fd lock = base::open_file(path, O_RDONLY | O_DIRECTORY);
+  if (::flock(lock.get(), LOCK_EX) != 0) base::throw_errno("locking", path);
+  if (::rename(path.c_str(), discarded.c_str()) < 0) base::throw_errno("removing", path);
+  base::remove_tree(discarded);
+}
+
 std::vector<std::string> stale_temporaries(const std::string& parent) {
   std::vector<std::string> found;
   for_each_stale(parent, [&](const std::string& path) { found.push_back(path); });

@@ -62,6 +62,10 @@ class StagingFile {
   base::Fd fd_;
 };
 
+// Renames a published directory to a temporary and removes it: killed halfway, the rest goes with the
+// next sweep of its parent. Throws base::Error.
+void discard_directory(const std::string& path);
+
 // Removes the temporaries in `parent` whose owners are gone; returns how many. Never throws: what
 // cannot be removed now is removed next time.
 int sweep_stale(const std::string& parent) noexcept;
