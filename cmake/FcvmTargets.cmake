@@ -1,4 +1,4 @@
-# The four kinds of target in this tree. Every folder's CMakeLists.txt uses these and nothing else,
+# The five kinds of target in this tree. Every folder's CMakeLists.txt uses these and nothing else,
 # so that warnings, hardening, include roots and output directories are decided here, once.
 #
 #   fcvm_library(<folder> [SUFFIX s] SOURCES … [HEADERS …] [PUBLIC …] [PRIVATE …])
@@ -7,6 +7,9 @@
 #   fcvm_program(<name> SOURCES … [DEPS …] [STATIC] [INSTALL bin|libexec])
 #     program in <build>/bin. STATIC is fully static, small and stripped, unless a sanitizer is on
 #     (sanitizers have no static runtime; such a program serves component tests only).
+#   fcvm_preload(<name> SOURCES … [INSTALL libexec])
+#     lib<name>.so in <build>/bin, to be preloaded into a program of others: exports only what its
+#     source marks, needs libc alone, and is neither sanitized nor instrumented.
 #   fcvm_test(<name> SOURCES … [DEPS …] LABELS unit|component|root|vm|docker|perf …
 #             [TIMEOUT seconds] [SERIAL] [RESOURCE_LOCK name])
 #     GoogleTest binary in <build>/tests, one ctest test per TEST(); links fcvm::test_support.
@@ -60,6 +63,29 @@ function(fcvm_program name)
     install(TARGETS ${name} RUNTIME DESTINATION "${CMAKE_INSTALL_LIBEXECDIR}/fcvm")
   elseif(arg_INSTALL)
     message(FATAL_ERROR "fcvm_program(${name}): INSTALL is bin or libexec, not ${arg_INSTALL}")
+  endif()
+endfunction()
+
+function(fcvm_preload name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "INSTALL" "SOURCES")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "fcvm_preload(${name}): unknown arguments ${arg_UNPARSED_ARGUMENTS}")
+  endif()
+  add_library(${name} MODULE ${arg_SOURCES})
+  target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}")
+  set_target_properties(${name} PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin"
+                                           CXX_VISIBILITY_PRESET hidden
+                                           VISIBILITY_INLINES_HIDDEN ON)
+  # Not fcvm_compile_options, which bring the sanitizers.
+  target_compile_options(${name} PRIVATE -O2 -Wall -Wextra -Wshadow -Wconversion -fno-exceptions
+                                         -fno-rtti -fstack-protector-strong)
+  target_link_options(${name} PRIVATE -Wl,-z,relro,-z,now,--as-needed)
+  if(arg_INSTALL STREQUAL "libexec")
+    install(TARGETS ${name} LIBRARY DESTINATION "${CMAKE_INSTALL_LIBEXECDIR}/fcvm"
+            PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE
+                        WORLD_READ WORLD_EXECUTE)
+  elseif(arg_INSTALL)
+    message(FATAL_ERROR "fcvm_preload(${name}): INSTALL is libexec, not ${arg_INSTALL}")
   endif()
 endfunction()
 

@@ -84,7 +84,13 @@ void check_config(const MachineConfig& config, const Capabilities& capabilities)
     throw Error(
         cat(config.mem_mib, " MiB of memory: a microVM takes ", kMinMemMib, " to ", kMaxMemMib));
   }
-  if (config.kernel.empty()) throw Error("no kernel named");
+  if (config.restore) {
+    if (!capabilities.snapshots) {
+      throw Error(cat("a snapshot cannot be restored: ", capabilities.snapshots_why_not));
+    }
+  } else if (config.kernel.empty()) {
+    throw Error("no kernel named");
+  }
   if (config.kernel_args.size() > kMaxKernelArgsBytes ||
       std::any_of(config.kernel_args.begin(), config.kernel_args.end(),
                   [](char c) { return static_cast<unsigned char>(c) < 0x20; })) {

@@ -13,12 +13,15 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/event_loop.h"
+#include "base/fd.h"
 #include "base/process.h"
 #include "wire/link.h"
 
@@ -39,6 +42,12 @@ struct DiskConfig {
   bool discard_flushes = false;
 };
 
+// A machine that was saved: two files.
+struct SavedMachine {
+  std::string state;   // of its devices and vCPUs, in the VMM's own format
+  std::string memory;  // the guest's, at its addresses; holes are zeroes
+};
+
 struct MachineConfig {
   std::string vm_id;   // [A-Za-z0-9_.-]; names the VMM in process lists
   std::string vm_dir;  // the machine's own folder; exists. Disks below it may be given by its path
@@ -56,6 +65,12 @@ struct MachineConfig {
   std::chrono::milliseconds boot_deadline = std::chrono::seconds(60);
   // Of the guest link (wire::MuxOptions::epoch).
   std::uint64_t link_epoch = 1;
+  // Begin where a machine was saved instead of with a kernel (kernel, initramfs and kernel_args then
+  // mean nothing). vcpus, mem_mib, balloon, the disks and their order must be those of that machine,
+  // the VMM of the same version. The machine stands still until the first resume(), which waits
+  // until it is loaded. Both files are only read and must not change while the machine exists;
+  // link_epoch must be higher than that of the machine that was saved.
+  std::optional<SavedMachine> restore;
 };
 
 // The empty folder vm_dir is bound on; made when missing.
@@ -79,6 +94,8 @@ struct Capabilities {
   bool balloon = false;
   bool discard_flushes = false;  // DiskConfig::discard_flushes is honoured, not merely accepted
   bool block_stats = false;      // MachineStats::disks is filled
+  bool snapshots = false;        // save() and MachineConfig::restore work
+  std::string snapshots_why_not;
   // The VMM gets a mount namespace of its own in which vm_dir is at kVmDirInNamespace, so that paths
   // in its saved state are the same for every machine. Needs CAP_SYS_ADMIN; without it the VMM
   // shares our mounts and sees vm_dir where it is.
@@ -165,6 +182,14 @@ class Machine {
   virtual void set_balloon_target(std::uint64_t mem_mib, std::chrono::milliseconds deadline,
                                   Completion done) = 0;
 
+  // Writes the device state of a paused machine to `state`, an empty file open for writing. The
+  // machine stays paused, its disks flushed, until resume() or its end. The guest link must be at
+  // rest (wire::Link::suspend), or a clone would not know where its bytes begin.
+  virtual void save(base::Fd state, std::chrono::milliseconds deadline, Completion done) = 0;
+  // The guest's memory as a file of mem_mib, to be copied while the machine is paused. nullptr when
+  // its memory is not in one place: that of a restored machine lies over the file it came from.
+  virtual const base::Fd* memory_file() const = 0;
+
   virtual void stats(std::chrono::milliseconds deadline, StatsCompletion done) = 0;
 
   // The VMM ends in good order (its caches written, its files closed) without asking the guest:
@@ -188,6 +213,10 @@ class Hypervisor {
 
   // "7.2.22 (Debian …)". Runs the VMM with its version flag and waits for it; throws base::Error.
   virtual std::string version() const = 0;
+
+  // What must be the same where a machine that was saved here is restored, by name ("hypervisor",
+  // "CPU", …). Runs the VMM with its version flag; throws base::Error.
+  virtual std::map<std::string, std::string> snapshot_requirements(Accel accel) const = 0;
 
   // Starts the VMM without a guest and ends it again: empty when it could, else why not, in one
   // line. Takes a tenth of a second.

@@ -30,6 +30,8 @@ class Instance final : public Machine, public FakeMachine {
            std::function<void(Instance*)> on_destroyed)
       : loop_(loop), events_(std::move(events)), on_destroyed_(std::move(on_destroyed)) {
     config_ = std::move(config);
+    paused_ = config_.restore.has_value();
+    if (!config_.restore) memory_ = base::make_memfd("fake-memory", config_.mem_mib << 20);
     stats_answer.guest_mem_bytes = config_.mem_mib << 20;
     base::SocketPair link = base::make_socket_pair(SOCK_STREAM);
     base::SocketPair console = base::make_socket_pair(SOCK_STREAM);
@@ -88,6 +90,13 @@ class Instance final : public Machine, public FakeMachine {
         },
         [] {});
   }
+  void save(base::Fd state, milliseconds deadline, Completion done) override {
+    const auto file = std::make_shared<base::Fd>(std::move(state));
+    operate("save", deadline, std::move(done),
+            [this, file] { base::write_all(*file, "state of " + config_.vm_id); });
+  }
+  const base::Fd* memory_file() const override { return config_.restore ? nullptr : &memory_; }
+
   void quit(milliseconds deadline) override {
     if (exit_) return;
     operations_.emplace_back("quit");
@@ -170,6 +179,7 @@ class Instance final : public Machine, public FakeMachine {
   base::EventLoop& loop_;
   MachineEvents events_;
   std::function<void(Instance*)> on_destroyed_;
+  base::Fd memory_;
   base::Fd console_end_;
   std::optional<BoundedLog> console_;
   std::shared_ptr<LinkObserver> observer_ = std::make_shared<LinkObserver>();
@@ -194,6 +204,7 @@ FakeHypervisor::FakeHypervisor() : shared_(std::make_shared<Shared>()) {
   capabilities.balloon = true;
   capabilities.discard_flushes = true;
   capabilities.block_stats = true;
+  capabilities.snapshots = true;
   capabilities.max_vcpus = 32;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,6 +23,9 @@ class FakeHypervisor final : public Hypervisor {
 
   Capabilities probe() const override { return capabilities; }
   std::string version() const override { return "1.0"; }
+  std::map<std::string, std::string> snapshot_requirements(Accel) const override {
+    return {{"hypervisor", "fake 1.0"}};
+  }
   std::string why_not_starting(Accel) const override { return capabilities.why_not; }
   // Keeps the promises of the interface, the boot watchdog included. console_log is written when
   // it is named.
@@ -47,7 +51,8 @@ class FakeMachine {
   const MachineConfig& config() const { return config_; }
   // The guest's end of the guest link, a stream socket; once.
   base::Fd take_guest_end() { return std::move(guest_end_); }
-  // The operations asked for so far: "pause", "resume", "balloon 256", "stats", "quit", "kill".
+  // The operations asked for so far: "pause", "resume", "balloon 256", "stats", "save", "quit",
+  // "kill".
   const std::vector<std::string>& operations() const { return operations_; }
 
   // What operations do from now on: succeed (the default), fail with an error, or never answer (their

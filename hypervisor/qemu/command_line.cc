@@ -178,6 +178,13 @@ std::vector<std::string> build_command_line(const CommandLineInput& input) {
     args.add("-device", "virtio-balloon-device,id=balloon0,deflate-on-oom=on");
   }
 
+  if (config.restore) {
+    // The guest has its kernel in memory already. Deferred, for what the state holds has to be said
+    // first (migrate-set-capabilities); and standing still when it is loaded.
+    args.add("-incoming", "defer");
+    args.add("-S");
+    return args.take();
+  }
   args.add("-kernel", config.kernel);
   if (!config.initramfs.empty()) args.add("-initrd", config.initramfs);
   args.add("-append", build_kernel_args(input));

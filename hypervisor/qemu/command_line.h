@@ -19,6 +19,9 @@ struct InheritedFds {
   int link = 4;     // stream socket
   int console = 5;  // stream socket
   int memory = 6;   // memfd of the guest's memory, of exactly mem_mib
+  // With MachineConfig::restore only, both open for reading:
+  int saved_state = 7;
+  int saved_memory = 8;
 };
 
 struct CommandLineInput {

@@ -51,6 +51,29 @@ TEST(CommandLineTest, TcgMachineWithTwoDisksMatchesGoldenText) {
   expect_golden("tcg.txt", build_command_line(full_input()));
 }
 
+TEST(CommandLineTest, RestoredMachineHasNoKernelAndWaitsForItsState) {
+  CommandLineInput input = full_input();
+  const std::vector<std::string> fresh = build_command_line(input);
+  input.config.restore = SavedMachine{"/snap/vmstate.bin", "/snap/memory.bin"};
+  const std::vector<std::string> restored = build_command_line(input);
+  EXPECT_EQ(value_after(restored, "-incoming"), "defer");
+  EXPECT_NE(std::find(restored.begin(), restored.end(), "-S"), restored.end());
+  for (const char* flag : {"-kernel", "-initrd", "-append"}) {
+    EXPECT_EQ(value_after(restored, flag), "") << flag;
+    EXPECT_NE(value_after(fresh, flag), "") << flag;
+  }
+  // The devices must be the same ones, in the same order, or the state does not fit.
+  const auto devices_of = [](const std::vector<std::string>& arguments) {
+    std::vector<std::string> devices;
+    for (std::size_t i = 0; i + 1 < arguments.size(); ++i) {
+      if (arguments[i] == "-device" || arguments[i] == "-machine")
+        devices.push_back(arguments[i + 1]);
+    }
+    return devices;
+  };
+  EXPECT_EQ(devices_of(fresh), devices_of(restored));
+}
+
 TEST(CommandLineTest, KvmMachineWithoutBalloonOrInitramfsMatchesGoldenText) {
   CommandLineInput input = full_input();
   input.config.accel = Accel::kKvm;

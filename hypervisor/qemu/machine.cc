@@ -13,6 +13,8 @@
 #include "hypervisor/detail/bounded_log.h"
 #include "hypervisor/detail/watched_link.h"
 #include "hypervisor/qemu/command_line.h"
+#include "hypervisor/qemu/file_mapping.h"
+#include "hypervisor/qemu/migration.h"
 #include "hypervisor/qemu/proc_stats.h"
 #include "hypervisor/qemu/qmp_client.h"
 #include "hypervisor/qemu/vmm_process.h"
@@ -64,6 +66,7 @@ class QemuMachine final : public Machine {
     };
     handler.on_down = [this](const std::string& why) { on_control_down(why); };
     qmp_ = std::make_unique<QmpClient>(loop, std::move(vmm.qmp), std::move(handler));
+    migration_ = std::make_unique<Migration>(loop, *qmp_);
 
     wire::MuxOptions mux;
     mux.side = wire::Side::kHost;
@@ -84,6 +87,7 @@ class QemuMachine final : public Machine {
   MachineState state() const override {
     if (exit_) return MachineState::kEnded;
     if (paused_) return MachineState::kPaused;
+    if (config_.restore && !loaded_) return MachineState::kStarting;
     return guest_ready_ ? MachineState::kRunning : MachineState::kStarting;
   }
 
@@ -96,8 +100,29 @@ class QemuMachine final : public Machine {
   }
 
   void resume(milliseconds deadline, Completion done) override {
+    if (config_.restore && !loaded_ && !exit_) {
+      // The boot watchdog sees to it that loading comes to an end.
+      after_loading_.push_back([this, deadline, done = std::move(done)](const base::Error* error) {
+        if (error == nullptr) {
+          resume(deadline, done);
+        } else if (done) {
+          done(*error);
+        }
+      });
+      return;
+    }
     request("cont", nullptr, deadline, false, std::move(done));
   }
+
+  void save(base::Fd state, milliseconds deadline, Completion done) override {
+    if (!paused_) {
+      complete_later(std::move(done), base::Error("only a paused machine can be saved"));
+      return;
+    }
+    migration_->save(std::move(state), deadline, std::move(done));
+  }
+
+  const base::Fd* memory_file() const override { return config_.restore ? nullptr : &memory_; }
 
   void set_balloon_target(std::uint64_t mem_mib, milliseconds deadline, Completion done) override {
     if (!config_.balloon || mem_mib == 0) {
@@ -160,6 +185,7 @@ class QemuMachine final : public Machine {
   }
 
   void on_vmm_ready() {
+    if (config_.restore) load();
     qmp_->execute("query-cpus-fast", nullptr, kQueryDeadline,
                   [this](const base::Error* error, const nlohmann::json& cpus) {
                     if (error != nullptr || !cpus.is_array()) return;
@@ -170,8 +196,41 @@ class QemuMachine final : public Machine {
                   });
   }
 
+  void load() {
+    const FileMapping memory = file_mapping_of(child_.pid(), config_.restore->memory);
+    if (memory.private_bytes != config_.mem_mib << 20 || memory.shared_bytes != 0) {
+      loading_failed(base::Error("the VMM has not mapped the snapshot's memory"));
+      return;
+    }
+    migration_->load(InheritedFds{}.saved_state, config_.boot_deadline,
+                     [this](const base::Result<void>& result) {
+                       if (!result.ok()) {
+                         loading_failed(result.error());
+                         return;
+                       }
+                       loaded_ = true;
+                       paused_ = true;
+                       for (const auto& go_on : std::exchange(after_loading_, {})) go_on(nullptr);
+                     });
+  }
+
+  void loading_failed(const base::Error& error) {
+    // When QEMU ends by itself, its last words tell more.
+    if (!exit_) {
+      failed_load_ = base::cat("the snapshot could not be loaded: ", error.what());
+      child_.kill(SIGKILL);
+    }
+    const auto alive = alive_;
+    for (const auto& go_on : std::exchange(after_loading_, {})) {
+      go_on(&error);
+      if (!*alive) return;
+    }
+  }
+
   void on_event(const std::string& name, const nlohmann::json& data) {
-    if (name == "STOP") {
+    if (name == "MIGRATION") {
+      migration_->on_event(data);
+    } else if (name == "STOP") {
       paused_ = true;
     } else if (name == "RESUME") {
       paused_ = false;
@@ -221,6 +280,10 @@ class QemuMachine final : public Machine {
     exit_ = describe_end(*status);
     qmp_->close("the VMM has ended");
     if (!*alive) return;
+    migration_->fail(base::Error("the VMM has ended"));
+    if (!*alive) return;
+    if (!after_loading_.empty()) loading_failed(base::Error("the VMM has ended"));
+    if (!*alive) return;
     exit_grace_.reset();
     if (link_ != nullptr || !observer_->has_handler || observer_->gone) {
       loop_.post([this, alive] {
@@ -250,7 +313,9 @@ class QemuMachine final : public Machine {
       end.detail =
           base::cat("the guest's kernel panicked: ", last_line(what.substr(0, what.find('\n'))));
     }
-    if (!reason_) {
+    if (!reason_ && !failed_load_.empty()) {
+      end.detail = failed_load_;
+    } else if (!reason_) {
       end.detail = status.signal != 0
                        ? base::cat("the VMM was killed by signal ", status.signal)
                        : base::cat("the VMM ended by itself with status ", status.code);
@@ -310,7 +375,12 @@ class QemuMachine final : public Machine {
   std::unique_ptr<wire::Link> link_;  // until it is taken
   std::vector<pid_t> vcpu_threads_;
 
+  std::unique_ptr<Migration> migration_;
+  std::vector<std::function<void(const base::Error*)>> after_loading_;  // resume()s that wait
+  std::string failed_load_;
+
   bool guest_ready_ = false;
+  bool loaded_ = false;  // with MachineConfig::restore
   bool paused_ = false;
   bool delivered_ = false;
   std::string control_down_;
@@ -338,8 +408,10 @@ void QemuMachine::stats(milliseconds deadline, StatsCompletion done) {
     }
   }
   struct stat memory {};
-  // Blocks of a memfd are the pages it holds.
-  if (::fstat(memory_.get(), &memory) == 0) {
+  if (config_.restore && !exit_) {
+    stats.resident_bytes = file_mapping_of(child_.pid(), config_.restore->memory).resident_bytes;
+  } else if (::fstat(memory_.get(), &memory) == 0) {
+    // Blocks of a memfd are the pages it holds.
     stats.resident_bytes = static_cast<std::uint64_t>(memory.st_blocks) * 512;
   }
 

@@ -12,8 +12,10 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/process.h"
+#include "hypervisor/host_cpu.h"
 #include "hypervisor/qemu/host.h"
 #include "hypervisor/qemu/machine.h"
+#include "hypervisor/qemu/vmm_process.h"
 
 namespace hypervisor::qemu {
 namespace {
@@ -71,6 +73,12 @@ class Qemu final : public Hypervisor {
     can.balloon = true;
     can.discard_flushes = true;
     can.block_stats = true;
+    try {
+      base::find_own_program(kShimFile);
+      can.snapshots = true;
+    } catch (const base::Error& error) {
+      can.snapshots_why_not = error.what();
+    }
     can.private_mounts = has_sys_admin();
     can.max_vcpus = kMaxVcpus;
     return can;
@@ -88,6 +96,20 @@ class Qemu final : public Hypervisor {
     constexpr std::string_view kPrefix = "QEMU emulator version ";
     if (out.starts_with(kPrefix)) out.erase(0, kPrefix.size());
     return out;
+  }
+
+  std::map<std::string, std::string> snapshot_requirements(Accel accel) const override {
+    std::map<std::string, std::string> facts{{"hypervisor", "qemu " + version()},
+                                             {"accelerator", to_string(accel)}};
+    const HostCpu cpu = host_cpu();
+    facts["architecture"] = cpu.machine;
+    if (accel == Accel::kKvm) {
+      facts["CPU"] = cpu.model;
+    } else {
+      // Its clock counts the host's TSC, at the frequency it was told when it booted.
+      facts["TSC"] = base::cat((host_tsc_khz().value_or(0) + 500) / 1000, " MHz");
+    }
+    return facts;
   }
 
   std::string why_not_starting(Accel accel) const override {
@@ -133,8 +155,10 @@ class Qemu final : public Hypervisor {
       error.set_hint("leave --accel out, or use --accel tcg");
       throw error;
     }
-    check_kernel(config.kernel);
-    if (!config.initramfs.empty()) check_readable("initramfs", config.initramfs, R_OK);
+    if (!config.restore) {
+      check_kernel(config.kernel);
+      if (!config.initramfs.empty()) check_readable("initramfs", config.initramfs, R_OK);
+    }
     for (const DiskConfig& disk : config.disks) {
       check_readable("disk", disk.path, disk.read_only ? R_OK : R_OK | W_OK);
     }

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
@@ -36,8 +37,14 @@ void QmpClient::execute(std::string_view command, const nlohmann::json& argument
   send(next_id_++, command, arguments, deadline, std::move(reply), false);
 }
 
+void QmpClient::execute_with_fd(std::string_view command, const nlohmann::json& arguments,
+                                base::Fd fd, std::chrono::milliseconds deadline, Reply reply) {
+  send(next_id_++, command, arguments, deadline, std::move(reply), false, std::move(fd));
+}
+
 void QmpClient::send(std::uint64_t id, std::string_view command, const nlohmann::json& arguments,
-                     std::chrono::milliseconds deadline, Reply reply, bool before_ready) {
+                     std::chrono::milliseconds deadline, Reply reply, bool before_ready,
+                     base::Fd fd) {
   if (down_ || pending_.size() >= kMaxPending) {
     const int errnum = down_ ? ECONNRESET : EBUSY;
     loop_.post([self = self_, errnum, name = std::string(command), reply = std::move(reply)] {
@@ -57,24 +64,47 @@ void QmpClient::send(std::uint64_t id, std::string_view command, const nlohmann:
     ++overdue_;
     finish(id, &error, nullptr);
   });
-  std::string line = format_qmp_command(command, arguments, id);
+  Line line{format_qmp_command(command, arguments, id), std::move(fd)};
   if (ready_ || before_ready) {
-    unsent_ += line;
+    unsent_.push_back(std::move(line));
     flush();
   } else {
     held_.push_back(std::move(line));
   }
 }
 
+ssize_t QmpClient::send_some(const Line& line) {
+  iovec bytes{const_cast<char*>(line.text.data()), line.text.size()};
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  if (line.fd) {
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    // SAFETY: the buffer has room for one header with one descriptor.
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    const int fd = line.fd.get();
+    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
+  }
+  return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+}
+
 void QmpClient::flush() {
   while (!unsent_.empty()) {
-    const ssize_t n = ::send(socket_.get(), unsent_.data(), unsent_.size(), MSG_NOSIGNAL);
+    Line& line = unsent_.front();
+    const ssize_t n = send_some(line);
     if (n < 0) {
       if (errno == EINTR) continue;
       // A broken connection is reported by the read side, from the loop.
       break;
     }
-    unsent_.erase(0, static_cast<std::size_t>(n));
+    line.fd.reset();
+    line.text.erase(0, static_cast<std::size_t>(n));
+    if (line.text.empty()) unsent_.pop_front();
   }
   if (watch_.active()) {
     const std::uint32_t out = unsent_.empty() ? 0U : std::uint32_t{EPOLLOUT};
@@ -132,7 +162,7 @@ void QmpClient::handle_line(std::string_view line) {
               return;
             }
             ready_ = true;
-            for (auto& held : std::exchange(held_, {})) unsent_ += held;
+            for (auto& held : std::exchange(held_, {})) unsent_.push_back(std::move(held));
             flush();
             if (const auto on_ready = handler_.on_ready) on_ready(version);
           },

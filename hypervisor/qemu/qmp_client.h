@@ -47,6 +47,9 @@ class QmpClient {
 
   void execute(std::string_view command, const nlohmann::json& arguments,
                std::chrono::milliseconds deadline, Reply reply);
+  // With a descriptor for the VMM (SCM_RIGHTS), which the command names, as getfd does.
+  void execute_with_fd(std::string_view command, const nlohmann::json& arguments, base::Fd fd,
+                       std::chrono::milliseconds deadline, Reply reply);
 
   bool ready() const { return ready_; }
   bool down() const { return down_; }
@@ -57,6 +60,10 @@ class QmpClient {
   void close(const std::string& why) { fail(why); }
 
  private:
+  struct Line {
+    std::string text;
+    base::Fd fd;  // goes with the first byte; may be invalid
+  };
   struct Pending {
     std::string command;
     Reply reply;
@@ -68,7 +75,8 @@ class QmpClient {
   bool read_some();
   void handle_line(std::string_view line);
   void send(std::uint64_t id, std::string_view command, const nlohmann::json& arguments,
-            std::chrono::milliseconds deadline, Reply reply, bool before_ready);
+            std::chrono::milliseconds deadline, Reply reply, bool before_ready, base::Fd fd = {});
+  ssize_t send_some(const Line& line);
   void flush();
   void finish(std::uint64_t id, const base::Error* error, const nlohmann::json& value);
   void fail(const std::string& why);
@@ -78,8 +86,8 @@ class QmpClient {
   Handler handler_;
   base::EventLoop::Registration watch_;
   QmpFramer framer_;
-  std::string unsent_;
-  std::deque<std::string> held_;  // lines of commands given before the negotiation
+  std::deque<Line> unsent_;
+  std::deque<Line> held_;  // of commands given before the negotiation
   std::unordered_map<std::uint64_t, Pending> pending_;
   std::uint64_t next_id_ = 1;
   std::size_t overdue_ = 0;  // commands whose deadline has passed: their answers may still come

@@ -6,10 +6,14 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <optional>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/files.h"
@@ -48,6 +52,29 @@ base::Fd make_guest_memory(const MachineConfig& config) {
     base::throw_errno("sealing", "guest memory");
   }
   return memory;
+}
+
+// Opened for reading only: whatever the VMM does, the snapshot stays as it is.
+base::Fd open_saved_memory(const MachineConfig& config) {
+  base::Fd file = base::open_file(config.restore->memory, O_RDONLY);
+  struct stat info {};
+  if (::fstat(file.get(), &info) != 0) base::throw_errno("examining", config.restore->memory);
+  const auto bytes = static_cast<std::uint64_t>(info.st_size);
+  if (bytes != config.mem_mib << 20) {
+    throw base::Error(base::cat("memory file ", base::quoted(config.restore->memory), " has ",
+                                bytes, " bytes instead of ", config.mem_mib << 20));
+  }
+  return file;
+}
+
+std::vector<std::string> shim_environment(const InheritedFds& fds) {
+  std::vector<std::string> environment;
+  for (char** entry = ::environ; *entry != nullptr; ++entry) {
+    if (!std::string_view(*entry).starts_with("LD_PRELOAD=")) environment.emplace_back(*entry);
+  }
+  environment.push_back(base::cat("LD_PRELOAD=", base::find_own_program(kShimFile)));
+  environment.push_back(base::cat(kShimVariable, "=file ", fds.memory, " ", fds.saved_memory));
+  return environment;
 }
 
 }  // namespace
@@ -93,6 +120,16 @@ VmmProcess spawn_vmm(const MachineConfig& config, const std::string& program, bo
                {memory.get(), input.fds.memory}};
   spawn.parent_death_signal = SIGKILL;
   spawn.before_exec = [&setup] { return setup.run(); };
+
+  base::Fd saved_state;
+  base::Fd saved_memory;
+  if (config.restore) {
+    saved_state = base::open_file(config.restore->state, O_RDONLY);
+    saved_memory = open_saved_memory(config);
+    spawn.fds.emplace_back(saved_state.get(), input.fds.saved_state);
+    spawn.fds.emplace_back(saved_memory.get(), input.fds.saved_memory);
+    spawn.env = shim_environment(input.fds);
+  }
 
   VmmProcess vmm;
   vmm.child = base::ChildProcess::spawn(spawn);

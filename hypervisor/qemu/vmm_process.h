@@ -6,6 +6,11 @@
 
 namespace hypervisor::qemu {
 
+// Maps a clone's memory in place of its own (hypervisor/qemu/shim/uffd_shim.cc), told how by the
+// variable: "file <descriptor of the guest's memory> <descriptor of the saved memory>".
+inline constexpr char kShimFile[] = "libuffd-shim.so";
+inline constexpr char kShimVariable[] = "FCVM_UFFD_SHIM";
+
 // A QEMU process and our ends of what it was given.
 struct VmmProcess {
   base::ChildProcess child;  // dies with this thread (PDEATHSIG), and when destroyed
