@@ -60,6 +60,11 @@ void Agent::connect(base::Fd port) {
     on_stream(std::move(stream), service, argument);
   };
   handler.on_down = [this](const std::string& why) { on_link_down(why); };
+  // This guest is a clone from here on, and its host another.
+  handler.on_renewed = [this] {
+    boot_stream_.reset();
+    processes_.forget_host();
+  };
   link_->set_handler(std::move(handler));
 }
 

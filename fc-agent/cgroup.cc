@@ -1,11 +1,16 @@
 #include "fc-agent/cgroup.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "base/files.h"
 
 namespace fc_agent {
@@ -118,6 +123,32 @@ CgroupIo cgroup_io(const std::string& group) {
 std::uint64_t cgroup_oom_kills(const std::string& group) {
   if (group.empty()) return 0;
   return value_of_key(read_or_empty(group + "/memory.events"), "oom_kill");
+}
+
+void freeze_cgroup(const std::string& group, std::chrono::milliseconds timeout) {
+  using Clock = std::chrono::steady_clock;
+  // Opened first: a change after this is told to it.
+  const base::Fd events = base::open_file(group + "/cgroup.events", O_RDONLY);
+  base::write_file(group + "/cgroup.freeze", "1");
+  const auto deadline = Clock::now() + timeout;
+  while (true) {
+    // Reading says that this state is known; POLLPRI then waits for another.
+    char text[512];
+    const ssize_t n = ::pread(events.get(), text, sizeof text, 0);
+    if (n < 0) base::throw_errno("reading the state of the container's processes");
+    if (value_of_key({text, static_cast<std::size_t>(n)}, "frozen") == 1) return;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
+    if (left.count() <= 0) {
+      thaw_cgroup(group);
+      throw base::Error(ETIMEDOUT, "freezing the container's processes");
+    }
+    pollfd changed{events.get(), POLLPRI, 0};
+    ::poll(&changed, 1, static_cast<int>(left.count()));
+  }
+}
+
+void thaw_cgroup(const std::string& group) {
+  base::write_file(group + "/cgroup.freeze", "0");
 }
 
 void signal_cgroup(const std::string& group, int signal) {

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -34,6 +35,11 @@ CgroupIo cgroup_io(const std::string& group);
 CgroupIo parse_cgroup_io(std::string_view text);
 // Processes of the group that the kernel killed for want of memory.
 std::uint64_t cgroup_oom_kills(const std::string& group);
+
+// Makes every process of the group stand still, and waits until they do, or lets them go on. Throws
+// base::Error: ETIMEDOUT when some could not be stopped in time (they are let go again).
+void freeze_cgroup(const std::string& group, std::chrono::milliseconds timeout);
+void thaw_cgroup(const std::string& group);
 
 // Sends `signal` to every process of the group and of those below it.
 void signal_cgroup(const std::string& group, int signal);

@@ -187,6 +187,49 @@ TEST_F(ContainerProcessTest, ExecGetsATerminalOfItsOwn) {
   ASSERT_TRUE(wait([&] { return container->done(); }));
 }
 
+TEST_F(ContainerProcessTest, CloneTakesOverStreamsSignalsAndEndOfTheContainer) {
+  const nlohmann::json config{
+      {"process", nlohmann::json::parse(shell_process_json(
+                      "trap 'echo caught' USR1; echo begins; "
+                      "while :; do if read l; then echo \"got $l\"; else [ $? -gt 128 ] || break; "
+                      "fi; done; echo complaint >&2; exit 7"))}};
+  directory_.write("bundle/config.json", config.dump());
+  ProcessStart start;
+  start.kind = ProcessStart::Kind::kContainer;
+  start.use_stdin = true;
+  ProcessTestClient before(*host_, "p1", start);
+  service_.set_ready({"c1", directory_ / "bundle", {}});
+  ASSERT_TRUE(wait([&] { return before.out() == "begins\n"; }));
+
+  ASSERT_NO_FATAL_FAILURE(change_host());
+  EXPECT_TRUE(service_.container_running());
+  start.kind = ProcessStart::Kind::kAttach;
+  // Under the same id: it is another host's.
+  ProcessTestClient after(*host_, "p1", start);
+  ASSERT_TRUE(wait([&] { return after.pid() != 0; }));
+  after.feed("one\n", false);
+  EXPECT_TRUE(wait([&] { return after.out() == "got one\n"; })) << after.out();
+  service_.signal_container(SIGUSR1, false);
+  EXPECT_TRUE(wait([&] { return after.out() == "got one\ncaught\n"; })) << after.out();
+  after.feed("", true);
+  ASSERT_TRUE(wait([&] { return after.last().has_value(); }));
+  EXPECT_EQ(after.last()->code, 7);
+  EXPECT_EQ(after.err(), "complaint\n");
+  EXPECT_FALSE(service_.container_alive());
+}
+
+TEST_F(ContainerProcessTest, AttachWithoutAChangeOfHostIsRefused) {
+  const auto container = start_container({"/bin/sleep", "60"});
+  ASSERT_TRUE(wait([&] { return container->pid() != 0; }));
+  ProcessStart start;
+  start.kind = ProcessStart::Kind::kAttach;
+  ProcessTestClient client(*host_, "a", start);
+  ASSERT_TRUE(wait([&] { return client.last().has_value(); }));
+  EXPECT_EQ(client.last()->kind, ProcessEvent::Kind::kFailed);
+  service_.signal_container(SIGKILL, false);
+  EXPECT_TRUE(wait([&] { return container->last().has_value(); }));
+}
+
 TEST_F(ContainerProcessTest, ControlAnswersPingStatsAndSignals) {
   const auto container =
       start_container_shell("trap 'exit 11' USR1; echo up; while :; do sleep 0.1; done");

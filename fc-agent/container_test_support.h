@@ -51,6 +51,7 @@ class ContainerTest : public ::testing::Test {
     auto sockets = base::make_socket_pair(SOCK_STREAM);
     wire::MuxOptions options;
     options.side = wire::Side::kHost;
+    host_socket_ = base::duplicate(sockets.first);
     host_ = wire::make_mux_link(loop_, std::move(sockets.first), options);
     host_->set_handler({});
     options.side = wire::Side::kGuest;
@@ -61,12 +62,27 @@ class ContainerTest : public ::testing::Test {
       if (service == wire::kControlService) return control_.accept(std::move(stream));
       service_.accept(std::move(stream), service, id);
     };
+    handler.on_renewed = [this] { service_.forget_host(); };
     guest_->set_handler(std::move(handler));
   }
   ~ContainerTest() override { ::prctl(PR_SET_CHILD_SUBREAPER, 0); }
 
   bool wait(const std::function<bool()>& done, milliseconds limit = milliseconds(20'000)) {
     return loop_.run_until(done, limit);
+  }
+
+  // What a clone sees: the link was at rest, and the next bytes are those of another host.
+  void change_host() {
+    bool at_rest = false;
+    host_->suspend([&] { at_rest = true; });
+    ASSERT_TRUE(wait([&] { return at_rest; }));
+    wire::MuxOptions options;
+    options.side = wire::Side::kHost;
+    options.epoch = 2;
+    host_.reset();
+    host_ = wire::make_mux_link(loop_, base::duplicate(host_socket_), options);
+    host_->set_handler({});
+    ASSERT_TRUE(wait([&] { return host_->ready(); }));
   }
 
   // The container of `plan`, asked for before the guest is ready. `config` is its config.json, to
@@ -99,6 +115,7 @@ class ContainerTest : public ::testing::Test {
   Reaper reaper_{loop_};
   ProcessService service_;
   ControlService control_;
+  base::Fd host_socket_;  // the link's, once more
   std::unique_ptr<wire::Link> host_;
   std::unique_ptr<wire::Link> guest_;
   int shutdown_signal_ = -1;

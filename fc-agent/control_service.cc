@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "fc-agent/guest_setup.h"
+#include "fc-agent/snapshot.h"
 #include "fc-agent/stats.h"
 
 namespace fc_agent {
@@ -81,6 +82,16 @@ void ControlService::answer(const wire::ControlRequest& request, wire::ControlRe
       return;
     case Op::kSetClock:
       set_wall_clock(request.wall_clock_ns);
+      return;
+    case Op::kQuiesce:
+      if (!processes_.container_running()) throw base::Error("the container is not running");
+      quiesce(processes_.container_cgroup());
+      return;
+    case Op::kIdentify:
+      take_identity(*request.identity, processes_.container_pid());
+      return;
+    case Op::kThaw:
+      thaw(processes_.container_cgroup(), request.wall_clock_ns);
       return;
   }
 }

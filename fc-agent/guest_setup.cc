@@ -47,6 +47,12 @@ void add_entropy(std::string_view bytes) {
   }
 }
 
+void reseed_random() {
+  const base::Fd random = base::open_file("/dev/random", O_WRONLY);
+  if (::ioctl(random.get(), RNDRESEEDCRNG) != 0)
+    base::throw_errno("reseeding the kernel's generator");
+}
+
 void bring_loopback_up() {
   const base::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   if (!socket) base::throw_errno("opening a socket for interface", "lo");

@@ -13,6 +13,9 @@ void set_host_name(const std::string& name);
 void set_wall_clock(std::int64_t since_epoch_ns);
 // Adds `bytes` to the kernel's random pool and credits all of their bits (RNDADDENTROPY, random(4)).
 void add_entropy(std::string_view bytes);
+// Makes the kernel draw a new key for its generator from the pool now (RNDRESEEDCRNG): what was added
+// before decides about every byte handed out from here on.
+void reseed_random();
 // Brings the loopback interface up; the kernel gives it its addresses then.
 void bring_loopback_up();
 

@@ -75,6 +75,8 @@ class Process {
   void signal(int number);
   void resize(std::uint16_t rows, std::uint16_t columns);
   void close_stdin() { io_.close_stdin(); }
+  // The container's: its streams go to another host from here on. Output that nobody took is lost.
+  void reattach(ProcessIo::Streams streams) { io_.reattach(std::move(streams)); }
 
  private:
   void start_in_guest();

@@ -16,23 +16,25 @@ namespace fc_agent {
 class ProcessIo::Channel {
  public:
   Channel(base::EventLoop& loop, std::unique_ptr<wire::Stream> stream, base::Fd source,
-          base::Fd sink, bool is_terminal, std::function<void()> on_output_done)
-      : loop_(loop), on_output_done_(std::move(on_output_done)) {
+          base::Fd sink, bool is_terminal, bool keeps_sink, std::function<void()> on_output_done)
+      : loop_(loop), is_terminal_(is_terminal), on_output_done_(std::move(on_output_done)) {
     if (source) spare_source_ = base::duplicate(source);
-    wire::StreamPump::Options options;
-    options.source = std::move(source);
-    options.sink = std::move(sink);
-    options.eio_is_eof = is_terminal;
-    options.outlives_hangup = is_terminal;
-    wire::StreamPump::Handler handler;
-    handler.on_source_done = [this] { output_done(); };
-    handler.on_source_abandoned = [this] { drain(); };
-    pump_.emplace(loop, std::move(stream), std::move(options), std::move(handler));
+    if (sink && keeps_sink) spare_sink_ = base::duplicate(sink);
+    pump(std::move(stream), std::move(source), std::move(sink));
+  }
+
+  void reattach(std::unique_ptr<wire::Stream> stream) {
+    draining_.reset();
+    pump(std::move(stream), spare_source_ ? base::duplicate(spare_source_) : base::Fd(),
+         spare_sink_ ? base::duplicate(spare_sink_) : base::Fd());
   }
 
   bool output_is_done() const { return output_done_; }
 
-  void close_input() { pump_->close_sink(); }
+  void close_input() {
+    spare_sink_.reset();
+    pump_->close_sink();
+  }
 
   void finish_output() {
     if (output_done_) return;
@@ -46,6 +48,19 @@ class ProcessIo::Channel {
   }
 
  private:
+  void pump(std::unique_ptr<wire::Stream> stream, base::Fd source, base::Fd sink) {
+    wire::StreamPump::Options options;
+    options.source = std::move(source);
+    options.sink = std::move(sink);
+    options.eio_is_eof = is_terminal_;
+    options.outlives_hangup = is_terminal_;
+    wire::StreamPump::Handler handler;
+    handler.on_source_done = [this] { output_done(); };
+    handler.on_source_abandoned = [this] { drain(); };
+    handler.on_sink_done = [this] { spare_sink_.reset(); };
+    pump_.emplace(loop_, std::move(stream), std::move(options), std::move(handler));
+  }
+
   void output_done() {
     if (std::exchange(output_done_, true)) return;
     draining_.reset();
@@ -90,8 +105,10 @@ class ProcessIo::Channel {
   }
 
   base::EventLoop& loop_;
+  bool is_terminal_;
   std::function<void()> on_output_done_;
   base::Fd spare_source_;
+  base::Fd spare_sink_;
   base::EventLoop::Registration draining_;
   bool finishing_ = false;  // the process has ended: nobody waits for the end of its output
   bool output_done_ = false;
@@ -99,7 +116,9 @@ class ProcessIo::Channel {
 };
 
 ProcessIo::ProcessIo(base::EventLoop& loop, const wire::ProcessStart& start, Streams streams)
-    : loop_(loop), streams_(std::move(streams)) {
+    : loop_(loop),
+      streams_(std::move(streams)),
+      keeps_stdin_(start.kind == wire::ProcessStart::Kind::kContainer) {
   if (start.tty || start.detach) return;
   if (start.use_stdin && streams_.stdio) stdin_ = base::make_pipe();
   if (start.use_stdout && streams_.stdio) stdout_ = base::make_pipe();
@@ -147,11 +166,11 @@ void ProcessIo::start_stdio() {
   if (terminal_) {
     stdio_channel_ =
         std::make_unique<Channel>(loop_, std::move(streams_.stdio), base::duplicate(terminal_),
-                                  base::duplicate(terminal_), true, done);
+                                  base::duplicate(terminal_), true, keeps_stdin_, done);
   } else {
     stdio_channel_ =
         std::make_unique<Channel>(loop_, std::move(streams_.stdio), std::move(stdout_.read),
-                                  std::move(stdin_.write), false, done);
+                                  std::move(stdin_.write), false, keeps_stdin_, done);
   }
 }
 
@@ -159,7 +178,14 @@ void ProcessIo::start_stderr() {
   if (!streams_.stderr_stream || stderr_channel_) return;
   stderr_channel_ =
       std::make_unique<Channel>(loop_, std::move(streams_.stderr_stream), std::move(stderr_.read),
-                                base::Fd(), false, [this] { check_finished(); });
+                                base::Fd(), false, false, [this] { check_finished(); });
+}
+
+void ProcessIo::reattach(Streams streams) {
+  if (stdio_channel_ && streams.stdio) stdio_channel_->reattach(std::move(streams.stdio));
+  if (stderr_channel_ && streams.stderr_stream) {
+    stderr_channel_->reattach(std::move(streams.stderr_stream));
+  }
 }
 
 void ProcessIo::finish(std::function<void()> done) {

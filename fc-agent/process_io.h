@@ -25,7 +25,8 @@ class ProcessIo {
     std::unique_ptr<wire::Stream> stderr_stream;
   };
 
-  // Makes the pipes. With a terminal there are none: it is given to set_terminal() later.
+  // Makes the pipes. With a terminal there are none: it is given to set_terminal() later. The
+  // container's own input stays open when its stream is reset, for a clone's host comes with another.
   ProcessIo(base::EventLoop& loop, const wire::ProcessStart& start, Streams streams);
   ~ProcessIo();
   ProcessIo(const ProcessIo&) = delete;
@@ -48,6 +49,8 @@ class ProcessIo {
   // hold a message of the runtime, which is not the process's.
   void start_stdio();
   void start_stderr();
+  // New streams in place of those that were reset. Only for the container, and when it was started.
+  void reattach(Streams streams);
 
   // The process has ended: hands over what its pipes hold now and calls `done`, once, when all of it
   // is with the streams or the streams are gone. A grandchild that keeps a pipe open is not waited
@@ -65,6 +68,7 @@ class ProcessIo {
   base::Pipe stdout_;
   base::Pipe stderr_;
   base::Fd terminal_;
+  bool keeps_stdin_;
   std::unique_ptr<Channel> stdio_channel_;
   std::unique_ptr<Channel> stderr_channel_;
   std::function<void()> done_;

@@ -1,5 +1,6 @@
 #include "fc-agent/process_service.h"
 
+#include <algorithm>
 #include <csignal>
 #include <utility>
 #include <vector>
@@ -29,6 +30,7 @@ struct ProcessService::Group {
   ProcessIo::Streams streams;
   std::optional<wire::ProcessStart> start;
   std::unique_ptr<Process> process;
+  std::shared_ptr<Group*> owner;   // for the process's callbacks: the group it belongs to now
   std::vector<int> early_signals;  // came before the process ran
   bool stdin_closed = false;       // asked for before the process was there
   bool over = false;               // its last event was sent, or nobody is there to hear it
@@ -131,18 +133,21 @@ void ProcessService::launch(Group& group) {
     }
   } else if (kind == Kind::kExec || kind == Kind::kHelper) {
     if (!container_running()) return refuse(group, 125, "the container is not running");
-  } else if (kind != Kind::kGuest) {
-    return refuse(group, 125, "nothing to attach to in the guest");
+  } else if (kind == Kind::kAttach) {
+    return attach(group);
   }
 
+  group.owner = std::make_shared<Group*>(&group);
   Process::Handler handler;
-  handler.on_created = [this, &group](int) {
-    if (group.process.get() == container_) remember_container();
+  handler.on_created = [this, owner = group.owner](int) {
+    if ((*owner)->process.get() == container_) remember_container();
   };
-  handler.on_started = [this, &group](int pid) { started(group, pid); };
-  handler.on_exited = [this, &group](base::ExitStatus status) { exited(group, status); };
-  handler.on_failed = [this, &group, kind](int code, const std::string& message) {
-    refuse(group, code, message);
+  handler.on_started = [this, owner = group.owner](int pid) { started(**owner, pid); };
+  handler.on_exited = [this, owner = group.owner](base::ExitStatus status) {
+    exited(**owner, status);
+  };
+  handler.on_failed = [this, owner = group.owner, kind](int code, const std::string& message) {
+    refuse(**owner, code, message);
     if (kind != Kind::kContainer) return;
     container_ = nullptr;
     if (const auto callback = std::exchange(container_started_, nullptr)) callback();
@@ -158,6 +163,23 @@ void ProcessService::launch(Group& group) {
   group.process->start(*container_plan_);
   for (const int signal : std::exchange(group.early_signals, {})) group.process->signal(signal);
   if (group.stdin_closed) group.process->close_stdin();
+}
+
+// The container was started for another host: its process moves to the group of this one.
+void ProcessService::attach(Group& group) {
+  const auto orphan = std::find_if(orphans_.begin(), orphans_.end(), [this](const auto& candidate) {
+    return container_ != nullptr && candidate->process.get() == container_;
+  });
+  if (orphan == orphans_.end() || !container_running()) {
+    return refuse(group, 125, "nothing to attach to in the guest");
+  }
+  group.process = std::move((*orphan)->process);
+  group.owner = (*orphan)->owner;
+  *group.owner = &group;
+  group.start->kind = Kind::kContainer;
+  orphans_.erase(orphan);
+  container_->reattach(std::move(group.streams));
+  started(group, container_->pid());
 }
 
 void ProcessService::started(Group& group, int pid) {
@@ -210,6 +232,15 @@ void ProcessService::send(Group& group, const wire::ProcessEvent& event) {
 }
 
 void ProcessService::finish(Group& group) {
+  const auto orphan =
+      std::find_if(orphans_.begin(), orphans_.end(),
+                   [&group](const auto& candidate) { return candidate.get() == &group; });
+  if (orphan != orphans_.end()) {
+    // Not inside the process's own callback.
+    context_.loop.post([gone = std::shared_ptr<Group>(std::move(*orphan))] {});
+    orphans_.erase(orphan);
+    return;
+  }
   group.streams = {};
   const bool heard = !std::exchange(group.over, true) && group.control != nullptr;
   if (heard) group.control->finish();
@@ -248,6 +279,15 @@ void ProcessService::set_stopping() {
     if (group->process == nullptr && group->start && !group->over) {
       refuse(*group, 125, "the VM is being stopped");
     }
+  }
+}
+
+void ProcessService::forget_host() {
+  for (auto& [id, group] : std::exchange(groups_, {})) {
+    group->over = true;
+    group->timer.reset();
+    group->control.reset();
+    if (group->process != nullptr) orphans_.push_back(std::move(group));
   }
 }
 

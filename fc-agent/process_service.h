@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -30,10 +31,14 @@ class ProcessService {
   void set_ready(ContainerPlan container);
   // Nothing is started any more (the guest is going down); what waits is refused.
   void set_stopping();
+  // The host is another one: processes go on, but what was asked of them is void, and ids are free
+  // to be used again.
+  void forget_host();
 
   bool container_running() const { return container_ != nullptr && container_->pid() != 0; }
   // It runs or is being started; a signal sent now reaches it when it runs.
   bool container_alive() const { return container_ != nullptr && container_->alive(); }
+  pid_t container_pid() const { return container_ != nullptr ? container_->pid() : 0; }
   void signal_container(int signal, bool all);
   // Empty before the container runs; stays after its end.
   const std::string& container_cgroup() const { return container_cgroup_; }
@@ -61,6 +66,7 @@ class ProcessService {
   void on_command(Group& group, const wire::ProcessCommand& command);
   void start_if_complete(Group& group);
   void launch(Group& group);
+  void attach(Group& group);
   void started(Group& group, int pid);
   void exited(Group& group, base::ExitStatus status);
   void refuse(Group& group, int code, std::string message);
@@ -71,6 +77,7 @@ class ProcessService {
 
   ProcessContext context_;
   std::map<std::string, std::unique_ptr<Group>> groups_;
+  std::list<std::unique_ptr<Group>> orphans_;  // of hosts before: their processes go on
   std::optional<ContainerPlan> container_plan_;
   Process* container_ = nullptr;  // in groups_
   bool container_used_ = false;

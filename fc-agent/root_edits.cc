@@ -180,6 +180,19 @@ std::string read_inside(const std::string& root, const std::string& path, std::s
   });
 }
 
+void replace_inside(const std::string& root, const std::string& path, const std::string& expected,
+                    const std::string& text) {
+  constexpr std::size_t kSlack = 16;
+  const std::string found = read_inside(root, path, expected.size() + kSlack);
+  if (found != expected && found != expected + "\n") return;
+  const base::Fd file = open_inside(base::open_file(root, O_PATH | O_DIRECTORY), path, O_PATH);
+  if (!file) base::throw_errno("opening the container's", path);
+  base::with_context(base::cat("writing the container's ", base::quoted(path)), [&] {
+    base::write_all(base::open_file(descriptor_path(file), O_WRONLY | O_TRUNC),
+                    found == expected ? text : text + "\n");
+  });
+}
+
 void set_sysctl(const std::string& proc_sys, const std::string& name, const std::string& value) {
   std::string path = name;
   std::replace(path.begin(), path.end(), '.', '/');

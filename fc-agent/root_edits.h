@@ -17,6 +17,12 @@ void apply_root_edits(const std::string& root, const std::vector<wire::PlanRootE
 // Throws base::Error for anything else that has this name, and for more than `max_bytes`.
 std::string read_inside(const std::string& root, const std::string& path, std::size_t max_bytes);
 
+// Writes `text` to the regular file `path` in `root`, resolved the same way, in place, for it may be
+// bound elsewhere; only when it holds `expected`, with or without a newline at its end, which stays.
+// Throws base::Error when it cannot be read or written.
+void replace_inside(const std::string& root, const std::string& path, const std::string& expected,
+                    const std::string& text);
+
 // Writes /proc/sys/<name with slashes>. `proc_sys` is "/proc/sys".
 void set_sysctl(const std::string& proc_sys, const std::string& name, const std::string& value);
 

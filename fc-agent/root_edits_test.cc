@@ -149,5 +149,20 @@ TEST_F(RootEditsTest, KernelParameterIsWrittenBelowItsFolder) {
   }
 }
 
+TEST(ReplaceInsideTest, OnlyAFileThatHoldsWhatIsExpectedIsWritten) {
+  const tests::TempDir root;
+  root.write("etc/hostname", "old\n");
+  root.write("etc/own", "mine");
+  ASSERT_EQ(::symlink("/etc/hostname", (root / "etc/link").c_str()), 0);
+  replace_inside(root.path(), "/etc/link", "old", "new");
+  EXPECT_EQ(base::read_file(root / "etc/hostname"), "new\n");
+  replace_inside(root.path(), "/etc/hostname", "new\n", "bare");
+  EXPECT_EQ(base::read_file(root / "etc/hostname"), "bare");
+  replace_inside(root.path(), "/etc/own", "old", "new");
+  EXPECT_EQ(base::read_file(root / "etc/own"), "mine");
+  EXPECT_NO_THROW(replace_inside(root.path(), "/etc/none", "old", "new"));
+  EXPECT_THROW(replace_inside(root.path(), "/etc", "old", "new"), base::Error);
+}
+
 }  // namespace
 }  // namespace fc_agent

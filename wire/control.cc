@@ -2,8 +2,10 @@
 
 #include <csignal>
 
+#include "base/base64.h"
 #include "base/json.h"
 #include "wire/detail/json_fields.h"
+#include "wire/message_stream.h"
 
 namespace wire {
 namespace {
@@ -11,25 +13,60 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kMaxControlMessageBytes = 64 * 1024;
+constexpr std::size_t kMaxHostNameBytes = 64;  // sethostname(2)
+constexpr std::size_t kMaxEntropyBytes = 4096;
+constexpr std::size_t kMaxIdentityFiles = 16;
 constexpr std::size_t kMaxErrorBytes = 16 * 1024;
 
 constexpr std::pair<std::string_view, ControlRequest::Op> kOps[] = {
     {"ping", ControlRequest::Op::kPing},          {"signal", ControlRequest::Op::kSignalContainer},
     {"shutdown", ControlRequest::Op::kShutdown},  {"stats", ControlRequest::Op::kStats},
-    {"set_clock", ControlRequest::Op::kSetClock},
+    {"set_clock", ControlRequest::Op::kSetClock}, {"quiesce", ControlRequest::Op::kQuiesce},
+    {"identify", ControlRequest::Op::kIdentify},  {"thaw", ControlRequest::Op::kThaw},
 };
+
+json to_value(const GuestIdentity& identity) {
+  json files = json::array();
+  for (const auto& file : identity.files) {
+    files.push_back({{"path", file.path}, {"content", base::encode_base64(file.content)}});
+  }
+  return {{"host_name", identity.host_name},
+          {"machine_id", identity.machine_id},
+          {"entropy", base::encode_base64(identity.entropy)},
+          {"files", files}};
+}
+
+GuestIdentity parse_identity(const json& value) {
+  const detail::JsonFields fields(value, "identity");
+  GuestIdentity identity;
+  identity.host_name = fields.text("host_name", kMaxHostNameBytes);
+  identity.machine_id = fields.text("machine_id", 32);
+  const bool hex = identity.machine_id.find_first_not_of("0123456789abcdef") == std::string::npos;
+  if (!hex || identity.machine_id.size() != 32) {
+    fields.fail("machine_id", "is not 32 hexadecimal digits");
+  }
+  identity.entropy = fields.base64("entropy", kMaxEntropyBytes);
+  for (const auto& element : fields.array("files", kMaxIdentityFiles)) {
+    const detail::JsonFields file(element, "identity file");
+    identity.files.push_back(
+        {file.path("path"), file.base64("content", MessageStream::kMaxMessageBytes), 0644});
+  }
+  return identity;
+}
 
 }  // namespace
 
 std::string to_json(const ControlRequest& request) {
-  return detail::dump(json{
+  json value{
       {"id", request.id},
       {"op", detail::word_of(request.op, kOps)},
       {"signal", request.signal},
       {"all", request.all},
       {"timeout_ms", request.timeout_ms},
       {"wall_clock_ns", request.wall_clock_ns},
-  });
+  };
+  if (request.identity) value["identity"] = to_value(*request.identity);
+  return detail::dump(value);
 }
 
 std::string to_json(const ControlReply& reply) {
@@ -50,7 +87,8 @@ std::string to_json(const ControlReply& reply) {
 }
 
 ControlRequest parse_control_request(std::string_view text) {
-  const json value = base::parse_json(text, kMaxControlMessageBytes);
+  // Hosts' files are the host's word, and may be long.
+  const json value = base::parse_json(text, MessageStream::kMaxMessageBytes);
   const detail::JsonFields fields(value, "control request");
   ControlRequest request;
   request.id = fields.number<std::uint64_t>("id");
@@ -59,6 +97,9 @@ ControlRequest parse_control_request(std::string_view text) {
   request.all = fields.boolean("all");
   request.timeout_ms = fields.number<std::int64_t>("timeout_ms", 0);
   request.wall_clock_ns = fields.number<std::int64_t>("wall_clock_ns", 0);
+  if (request.op == ControlRequest::Op::kIdentify) {
+    request.identity = parse_identity(value.contains("identity") ? value["identity"] : json());
+  }
   return request;
 }
 

@@ -1,10 +1,23 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "wire/boot_plan.h"
 
 namespace wire {
+
+// What makes a clone another guest than the one it was a snapshot of.
+struct GuestIdentity {
+  std::string host_name;   // of the guest and of the container
+  std::string machine_id;  // 32 hexadecimal digits
+  std::string entropy;     // random bytes for the kernel's pool, which is reseeded at once
+  std::vector<PlanFile>
+      files;  // as the boot plan's; written in place, for they are bound elsewhere
+};
 
 // Requests of the monitor to the agent on kControlService; each gets one ControlReply, in order.
 struct ControlRequest {
@@ -14,6 +27,10 @@ struct ControlRequest {
     kShutdown,         // stop the container (signal, then KILL after timeout), flush, power off
     kStats,            // memory, load, processes
     kSetClock,         // wall_clock_ns
+    // For a snapshot: the container's processes stand still and what was written is on the disk.
+    kQuiesce,
+    kIdentify,  // `identity`; in a clone, while it is still quiesced
+    kThaw,      // wall_clock_ns, then the container goes on
   };
   std::uint64_t id = 0;
   Op op = Op::kPing;
@@ -21,6 +38,7 @@ struct ControlRequest {
   bool all = false;
   std::int64_t timeout_ms = 0;
   std::int64_t wall_clock_ns = 0;
+  std::optional<GuestIdentity> identity{};
 };
 
 struct ControlReply {

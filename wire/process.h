@@ -17,10 +17,12 @@ namespace wire {
 struct ProcessStart {
   enum class Kind {
     kContainer,  // the container's own first process, from the boot plan; once per boot
-    kAttach,     // only on monitor.sock: the streams of the running container process
-    kExec,       // a further process in the container
-    kGuest,      // a process in the guest itself, outside the container
-    kHelper,     // a helper of the agent's (wire/helper.h) that looks into the running container
+    // The streams of the running container process. On the guest link only under a later epoch than
+    // that in which it was started: in a clone.
+    kAttach,
+    kExec,    // a further process in the container
+    kGuest,   // a process in the guest itself, outside the container
+    kHelper,  // a helper of the agent's (wire/helper.h) that looks into the running container
   };
   Kind kind = Kind::kExec;
   bool tty = false;
