@@ -161,6 +161,20 @@ wire::BootPlan make_boot_plan(const VmRecord& record, BundleFiles bundle,
 
 }  // namespace
 
+VmRecord VmManager::reserve(VmRecord record) {
+  // Names are unique: checked and taken under one lock.
+  const base::FileLock lock = store_.records().lock();
+  if (record.name.empty()) {
+    do {
+      record.name = random_name();
+    } while (name_taken(record.name));
+  } else {
+    check_name(record.name);
+  }
+  store_.create(record);
+  return record;
+}
+
 VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& image) {
   const storage::DataDirectory& data = store_.data();
   const hypervisor::Capabilities can = require_hypervisor(options);
@@ -214,18 +228,7 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
       options.rootfs_bytes == 0 ? image::base_rootfs_of_size(data)
                                 : image::base_rootfs_of_size(data, options.rootfs_bytes);
 
-  {
-    // Names are unique: checked and taken under one lock.
-    const base::FileLock lock = store_.records().lock();
-    if (record.name.empty()) {
-      do {
-        record.name = random_name();
-      } while (name_taken(record.name));
-    } else {
-      check_name(record.name);
-    }
-    store_.create(record);
-  }
+  record = reserve(std::move(record));
   const VmPaths paths = store_.paths(record.id);
   base::Rollback rollback;
   // Should this fail, the next command finds a half-made VM without its creator and removes it.

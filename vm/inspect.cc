@@ -68,6 +68,7 @@ void add_bundle(Json& json, const Json& config) {
 
 void add_plan(Json& json, const LaunchPlan& plan) {
   json["Vm"]["Kernel"] = plan.kernel;
+  json["Vm"]["RestoredFrom"] = plan.restore ? plan.restore->directory : "";
   json["Vm"]["Initramfs"] = plan.initramfs;
   json["Vm"]["KernelArgs"] = plan.kernel_args;
   json["Config"]["Hostname"] = plan.boot.host_name;

@@ -14,7 +14,7 @@ std::string to_json(const LaunchPlan& plan) {
   for (const auto& disk : plan.disks) {
     disks.push_back({{"id", disk.id}, {"path", disk.path}, {"read_only", disk.read_only}});
   }
-  const Json json{
+  Json json{
       {"version", LaunchPlan::kVersion},
       {"hypervisor", plan.hypervisor},
       {"accel", plan.accel},
@@ -29,6 +29,10 @@ std::string to_json(const LaunchPlan& plan) {
       {"health", to_json(plan.health)},
       {"boot", wire::to_json(plan.boot)},
   };
+  if (plan.restore) {
+    json["restore"] = {{"directory", plan.restore->directory},
+                       {"link_epoch", plan.restore->link_epoch}};
+  }
   // What a user typed may not be UTF-8.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -58,6 +62,11 @@ LaunchPlan parse_launch_plan(std::string_view text) {
     // Absent in plans of older versions.
     if (json.contains("health")) {
       plan.health = parse_health_check(json.at("health").get<std::string>());
+    }
+    if (json.contains("restore")) {
+      const Json& restore = json.at("restore");
+      plan.restore = RestorePlan{restore.at("directory").get<std::string>(),
+                                 restore.at("link_epoch").get<std::uint64_t>()};
     }
     plan.boot = wire::parse_boot_plan(json.at("boot").get<std::string>());
   } catch (const Json::exception& error) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,12 @@ struct LaunchDisk {
   std::string id;  // virtio-blk serial
   std::string path;
   bool read_only = false;
+};
+
+// Where the first life of a clone begins.
+struct RestorePlan {
+  std::string directory;         // of the snapshot
+  std::uint64_t link_epoch = 0;  // of the clone's guest link
 };
 
 // All a monitor needs to start a VM, written once by the command that creates it, next to the VM's
@@ -32,6 +39,7 @@ struct LaunchPlan {
   std::uint64_t balloon_mib = 0;  // memory the guest is asked to get along with; 0: all
   std::vector<LaunchDisk> disks;
   HealthCheck health;
+  std::optional<RestorePlan> restore{};
   wire::BootPlan boot;  // its clock and entropy are filled in when it is sent
 };
 

@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::json;
 using Op = MonitorRequest::Op;
 
-constexpr std::array<std::pair<Op, std::string_view>, 11> kOpNames{{
+constexpr std::array<std::pair<Op, std::string_view>, 12> kOpNames{{
     {Op::kPing, "ping"},
     {Op::kStop, "stop"},
     {Op::kKill, "kill"},
@@ -24,6 +24,7 @@ constexpr std::array<std::pair<Op, std::string_view>, 11> kOpNames{{
     {Op::kUnpause, "unpause"},
     {Op::kRestart, "restart"},
     {Op::kRename, "rename"},
+    {Op::kSave, "save"},
     {Op::kHealth, "health"},
 }};
 
@@ -46,6 +47,7 @@ std::string to_json(const MonitorRequest& request) {
   }
   if (request.timeout_s) json["timeout_s"] = *request.timeout_s;
   if (!request.name.empty()) json["name"] = request.name;
+  if (!request.directory.empty()) json["directory"] = request.directory;
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -55,6 +57,7 @@ std::string to_json(const MonitorReply& reply) {
             {"removed", reply.removed},
             {"timings_us", reply.timings_us}};
   if (reply.exit_code) json["exit_code"] = *reply.exit_code;
+  if (reply.link_epoch != 0) json["link_epoch"] = reply.link_epoch;
   if (reply.stats) {
     for (const auto& [field, name] : kStatsFields) json["stats"][name] = (*reply.stats).*field;
   }
@@ -77,6 +80,7 @@ MonitorRequest parse_monitor_request(std::string_view text) {
     request.signal = json.value("signal", 0);
     request.even_paused = json.value("even_paused", false);
     request.name = json.value("name", std::string());
+    request.directory = json.value("directory", std::string());
     if (json.contains("timeout_s")) request.timeout_s = json.at("timeout_s").get<int>();
   } catch (const Json::exception& error) {
     throw base::Error(base::cat("reading a monitor request: ", error.what()));
@@ -92,6 +96,7 @@ MonitorReply parse_monitor_reply(std::string_view text) {
     reply.error = json.value("error", std::string());
     reply.removed = json.value("removed", false);
     if (json.contains("timings_us")) json.at("timings_us").get_to(reply.timings_us);
+    reply.link_epoch = json.value("link_epoch", std::uint64_t{0});
     if (json.contains("exit_code")) reply.exit_code = json.at("exit_code").get<int>();
     if (json.contains("stats")) {
       reply.stats.emplace();

@@ -22,6 +22,7 @@ struct MonitorRequest {
     kUnpause,  // answered when they run and the guest's clock is right again
     kRestart,  // as kStop, then the VM is started again; answered when the container runs
     kHealth,   // checks the container's health; exit_code is 0 when it passed, else 1
+    kSave,     // the VM's state, memory and disk to `directory`; answered when it runs again
     kRename,   // `name`; whoever asks holds the store's lock and has checked it
   };
   Op op = Op::kPing;
@@ -29,6 +30,7 @@ struct MonitorRequest {
   std::optional<int> timeout_s;  // kStop, kRestart: absent is the VM's own
   bool even_paused = false;      // kStop: unpause a paused VM for it instead of refusing
   std::string name;              // kRename
+  std::string directory{};       // kSave: exists and has none of the files
 };
 
 // What a VM uses. The container's numbers are the guest's word.
@@ -47,8 +49,9 @@ struct MonitorReply {
   std::string error;
   std::optional<int> exit_code;  // kStop, kWait, kHealth
   bool removed = false;          // kStop, kWait: the VM was run with --rm and is gone
-  std::map<std::string, std::int64_t> timings_us;
-  std::optional<VmStats> stats = std::nullopt;  // kStats
+  std::map<std::string, std::int64_t> timings_us;  // kTimings; kSave: how long each step took
+  std::optional<VmStats> stats = std::nullopt;     // kStats
+  std::uint64_t link_epoch = 0;                    // kSave: of the guest link
 };
 
 std::string to_json(const MonitorRequest& request);

@@ -48,6 +48,9 @@ class VmManager {
   // Checks everything that can be known beforehand, then makes the VM: record, disk, bundle. It is
   // removed again by the next command if this process dies before start().
   VmRecord create(const RunOptions& options, const image::ImageDisk& image);
+  // The record of a VM that is being made, under its name or, where it has none, one made up for it,
+  // which nobody else has.
+  VmRecord reserve(VmRecord record);
   // Starts the monitor of a VM made by create(), and returns a connection to it, which must be used
   // to attach (wire::ProcessStart, kContainer) or be closed: the container starts after that.
   // `command_start_ns` is the CLOCK_MONOTONIC time its milestones count from; 0: no milestones.

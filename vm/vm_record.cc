@@ -86,6 +86,8 @@ std::string to_json(const VmRecord& record) {
       {"creator", process_to_json(record.creator)},
       {"monitor", process_to_json(record.monitor)},
       {"vmm", process_to_json(record.vmm)},
+      {"snapshot", record.snapshot},
+      {"runs_on_snapshot", record.runs_on_snapshot},
       {"image", record.image},
       {"image_digest", record.image_digest},
       {"command", record.command},
@@ -127,6 +129,8 @@ VmRecord parse_vm_record(std::string_view text) {
     record.creator = process_from_json(json.at("creator"));
     record.monitor = process_from_json(json.at("monitor"));
     record.vmm = process_from_json(json.at("vmm"));
+    record.snapshot = json.value("snapshot", record.snapshot);  // older records have none
+    record.runs_on_snapshot = json.value("runs_on_snapshot", false);
     json.at("image").get_to(record.image);
     json.at("image_digest").get_to(record.image_digest);
     json.at("command").get_to(record.command);

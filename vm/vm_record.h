@@ -58,6 +58,9 @@ struct VmRecord {
   base::ProcessId monitor;
   base::ProcessId vmm;
 
+  std::string snapshot;           // the one it is a clone of, by tag; empty: it was booted
+  bool runs_on_snapshot = false;  // its present life began there: its memory lies over that of it
+
   std::string image;  // as the user named it
   std::string image_digest;
   std::vector<std::string> command;  // entrypoint and arguments

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "storage/staging.h"
 #include "vm/clock.h"
 
 namespace vm {
@@ -225,6 +226,9 @@ std::vector<std::string> reconcile(const VmStore& store) {
   // records come first, so looking at the record after the folder is enough.
   sweep_folders(store, store.data().vm_disks(), done);
   sweep_folders(store, store.data().run(), done);
+  if (const int snapshots = storage::sweep_stale(store.data().snapshots()); snapshots != 0) {
+    done.push_back(base::cat("removed ", snapshots, " half-made or half-removed snapshots"));
+  }
   for (const auto& line : done) base::log_info(line);
   return done;
 }

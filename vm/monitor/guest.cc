@@ -1,5 +1,6 @@
 #include "vm/monitor/guest.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "base/log.h"
@@ -88,6 +89,27 @@ void Guest::answer(std::uint64_t id, base::Result<wire::ControlReply> result) {
 void Guest::fail_all(const std::string& why) {
   auto requests = std::exchange(requests_, {});
   for (auto& [id, request] : requests) request.callback(base::Error(why));
+}
+
+void Guest::suspend(std::chrono::milliseconds deadline,
+                    std::function<void(base::Result<void>)> done) {
+  suspended_ = std::move(done);
+  const auto finish = [this](base::Result<void> result) {
+    suspend_deadline_.reset();
+    if (const auto callback = std::exchange(suspended_, nullptr)) callback(std::move(result));
+  };
+  suspend_deadline_ = loop_.after(
+      deadline, [finish] { finish(base::Error(ETIMEDOUT, "bringing the guest link to rest")); });
+  // Not from inside the link's own callback.
+  link_->suspend([this, finish] {
+    suspend_deadline_ = loop_.after(std::chrono::milliseconds(0), [finish] { finish({}); });
+  });
+}
+
+void Guest::resume() {
+  suspend_deadline_.reset();
+  suspended_ = nullptr;
+  link_->resume();
 }
 
 GuestProcess Guest::open_process(const wire::ProcessStart& start) {

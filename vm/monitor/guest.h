@@ -45,6 +45,10 @@ class Guest {
   // The answer, or an error when the link goes down or `deadline` passes.
   void control(wire::ControlRequest request, std::chrono::milliseconds deadline,
                ControlCallback callback);
+  // Brings the link to rest for a snapshot; what is asked or written meanwhile waits for resume().
+  // An error at `deadline`, then too the link waits for resume().
+  void suspend(std::chrono::milliseconds deadline, std::function<void(base::Result<void>)> done);
+  void resume();
   // Opens the streams that `start` announces and sends it.
   GuestProcess open_process(const wire::ProcessStart& start);
   bool down() const { return down_; }
@@ -65,6 +69,8 @@ class Guest {
   std::map<std::uint64_t, Request> requests_;
   std::uint64_t next_request_ = 1;
   std::uint64_t next_process_ = 1;
+  std::function<void(base::Result<void>)> suspended_;
+  base::EventLoop::Registration suspend_deadline_;
   bool down_ = false;
 };
 

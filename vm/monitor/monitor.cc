@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "vm/clock.h"
+#include "vm/snapshot/saved_files.h"
 
 namespace vm {
 namespace {
@@ -165,6 +166,13 @@ void Monitor::launch() {
     keeps_data_ = keeps_data_ || (!disk.read_only && (!own || !record_.auto_remove));
     config.disks.push_back(std::move(entry));
   }
+  restored_ = plan_.restore && record_.started_ns == 0;
+  record_.runs_on_snapshot = restored_;
+  if (restored_) {
+    snapshot_in_use_ = lock_snapshot(plan_.restore->directory);
+    config.restore = saved_machine_in(plan_.restore->directory);
+    config.link_epoch = plan_.restore->link_epoch;
+  }
   hypervisor::MachineEvents events;
   events.on_exit = [this](const hypervisor::MachineExit& exit) { on_machine_exit(exit); };
   machine_ = hypervisor_->start(loop_, std::move(config), std::move(events));
@@ -179,6 +187,10 @@ void Monitor::launch() {
   handler.on_ready = [this] {
     milestone("agent");
     base::fault_point("monitor.agent");
+    if (restored_) {
+      identify_clone();
+      return;
+    }
     expect_within(kGuestStepDeadline, "the guest did not finish its start");
     plan_.boot.wall_clock_ns = wall_clock_ns();
     plan_.boot.entropy = random_bytes(64);
@@ -194,6 +206,7 @@ void Monitor::launch() {
     });
   };
   guest_ = std::make_unique<Guest>(loop_, machine_->take_guest_link(), std::move(handler));
+  if (restored_) restore();
   save();
 }
 
@@ -251,7 +264,7 @@ void Monitor::start_container() {
   start_deadline_.reset();
   container_asked_ = true;
   wire::ProcessStart start;
-  start.kind = wire::ProcessStart::Kind::kContainer;
+  start.kind = restored_ ? wire::ProcessStart::Kind::kAttach : wire::ProcessStart::Kind::kContainer;
   start.tty = record_.tty;
   start.use_stdin = record_.open_stdin;
   start.use_stderr = !record_.tty;
@@ -290,27 +303,12 @@ void Monitor::on_container_event(std::string_view message) {
   switch (event.kind) {
     case wire::ProcessEvent::Kind::kStarted:
       if (start_decided()) return;
-      milestone("started");
-      step_deadline_.reset();
-      ran_ = true;
-      record_.status = VmStatus::kRunning;
-      record_.started_ns = wall_clock_ns();
-      begin_health();
-      save();
-      base::fault_point("monitor.started");
-      answer_restarted("");
-      if (plan_.balloon_mib != 0) {
-        machine_->set_balloon_target(plan_.balloon_mib, kControlDeadline,
-                                     [](const base::Result<void>& result) {
-                                       if (!result.ok()) base::log_warn(result.error().what());
-                                     });
+      // A clone's stands still until it is another.
+      if (restored_) {
+        thaw_clone();
+      } else {
+        container_runs();
       }
-      // A stop that came while it was being started had nobody to signal.
-      if (stopping_) signal_container(stop_signal_);
-      for (auto& client : attached_) {
-        if (!std::exchange(client.started_sent, true)) client.control->send(message);
-      }
-      serve_early();
       return;
     case wire::ProcessEvent::Kind::kExited:
       record_.oom_killed = event.oom_killed;
@@ -321,6 +319,32 @@ void Monitor::on_container_event(std::string_view message) {
       container_ended(fail_code_, event.message);
       return;
   }
+}
+
+void Monitor::container_runs() {
+  if (start_decided()) return;
+  milestone("started");
+  step_deadline_.reset();
+  ran_ = true;
+  record_.status = VmStatus::kRunning;
+  record_.started_ns = wall_clock_ns();
+  begin_health();
+  save();
+  base::fault_point("monitor.started");
+  answer_restarted("");
+  if (plan_.balloon_mib != 0) {
+    machine_->set_balloon_target(plan_.balloon_mib, kControlDeadline,
+                                 [](const base::Result<void>& result) {
+                                   if (!result.ok()) base::log_warn(result.error().what());
+                                 });
+  }
+  // A stop that came while it was being started had nobody to signal.
+  if (stopping_) signal_container(stop_signal_);
+  const std::string started = wire::to_json(wire::ProcessEvent{});
+  for (auto& client : attached_) {
+    if (!std::exchange(client.started_sent, true)) client.control->send(started);
+  }
+  serve_early();
 }
 
 void Monitor::container_ended(int exit_code, const std::string& error) {
@@ -423,6 +447,12 @@ void Monitor::stop(const MonitorRequest& request) {
 }
 
 void Monitor::request_stop() {
+  if (saving_) {
+    MonitorRequest request;
+    request.op = MonitorRequest::Op::kStop;
+    early_requests_.emplace_back(to_json(request), [](const std::string&) {});
+    return;
+  }
   stop_wanted_ = true;
   restart_wanted_ = false;
   stop(MonitorRequest{});
@@ -455,6 +485,7 @@ void Monitor::shut_down() {
 
 void Monitor::on_machine_exit(const hypervisor::MachineExit& exit) {
   milestone("vmm_gone");
+  if (saving_) saving_over(base::cat("the VM ended: ", exit.detail));
   base::fault_point("monitor.vmm-gone");
   link_timer_.reset();
   step_deadline_.reset();

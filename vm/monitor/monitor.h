@@ -117,6 +117,22 @@ class Monitor {
   void expect_within(std::chrono::seconds deadline, const std::string& what);
   bool start_decided() const;
   void serve_early();
+  // Whether what clients ask of the guest has to wait.
+  bool must_wait() const { return saving_ != nullptr || !start_decided(); }
+
+  // Snapshots (monitor_snapshot.cc).
+  struct Saving;
+  void save_to(const std::string& text, const MonitorRequest& request, const Reply& reply);
+  void bring_to_rest();
+  void write_snapshot();
+  void copy_memory();
+  void go_on_after_saving(const std::string& error);
+  void thaw_after_saving();
+  void saving_over(std::string error);
+  void restore();
+  void identify_clone();
+  void thaw_clone();
+  void container_runs();
 
   // The end.
   void shut_down();
@@ -155,6 +171,8 @@ class Monitor {
   std::optional<GuestMilestones> guest_milestones_;  // from the VMM's start on
   std::unique_ptr<HealthMonitor> health_;
   std::unique_ptr<wire::MessageStream> container_;  // control stream of the container's process
+  std::shared_ptr<Saving> saving_;                  // while a snapshot is being made
+  base::Fd snapshot_in_use_;                        // the lock on the one this life began with
   base::Fd listener_;
   base::EventLoop::Registration listener_watch_;
   std::list<std::unique_ptr<Client>> clients_;
@@ -180,6 +198,7 @@ class Monitor {
   VmStats last_stats_;
   std::vector<int> signals_while_paused_;  // the container gets them when it goes on
 
+  bool restored_ = false;  // this life began with a snapshot
   bool agent_ready_ = false;
   bool keeps_data_ = false;    // a disk that outlives the VM is mounted: it has to be flushed
   bool guest_trusted_ = true;  // false: it broke the protocol, so nothing is asked of it any more

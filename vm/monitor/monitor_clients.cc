@@ -135,7 +135,7 @@ void Monitor::on_attached_command(std::string_view message) {
 }
 
 void Monitor::exec(ClientProcess process) {
-  if (!start_decided()) {
+  if (must_wait()) {
     early_execs_.push_back(std::move(process));
     return;
   }
@@ -179,6 +179,12 @@ void Monitor::on_request(const std::string& text, const Reply& reply) {
     reply(refusal(error.what()));
     return;
   }
+  const bool ends_it =
+      request.op == MonitorRequest::Op::kStop || request.op == MonitorRequest::Op::kRestart;
+  if (saving_ && ends_it) {
+    early_requests_.emplace_back(text, reply);
+    return;
+  }
   switch (request.op) {
     case MonitorRequest::Op::kPing:
       reply(to_json(MonitorReply{}));
@@ -209,6 +215,9 @@ void Monitor::on_request(const std::string& text, const Reply& reply) {
       return;
     case MonitorRequest::Op::kRename:
       rename(request, reply);
+      return;
+    case MonitorRequest::Op::kSave:
+      save_to(text, request, reply);
       return;
     case MonitorRequest::Op::kStop:
     case MonitorRequest::Op::kWait:

@@ -28,7 +28,7 @@ std::string error_of(const base::Result<wire::ControlReply>& result) {
 }  // namespace
 
 void Monitor::kill(const std::string& text, const MonitorRequest& request, const Reply& reply) {
-  if (!start_decided()) {
+  if (must_wait()) {
     early_requests_.emplace_back(text, reply);
     return;
   }
@@ -59,7 +59,7 @@ void Monitor::kill(const std::string& text, const MonitorRequest& request, const
 }
 
 void Monitor::pause(const std::string& text, const Reply& reply) {
-  if (!start_decided()) {
+  if (must_wait()) {
     early_requests_.emplace_back(text, reply);
     return;
   }
@@ -98,7 +98,7 @@ void Monitor::unpause(const Reply& reply) {
 }
 
 void Monitor::stats(const std::string& text, const Reply& reply) {
-  if (!start_decided()) {
+  if (must_wait()) {
     early_requests_.emplace_back(text, reply);
     return;
   }

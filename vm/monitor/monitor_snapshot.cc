@@ -1,0 +1,310 @@
+// Saving the VM while it runs, and beginning a life where another was saved.
+//
+//   quiesce ─> link at rest ─> pause ─> device state ─> disk and memory ─> resume ─> link ─> thaw
+//
+// What fails at any step goes on from there with what undoes the steps before it.
+#include <fcntl.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "base/error.h"
+#include "base/fault_point.h"
+#include "base/log.h"
+#include "storage/reflink.h"
+#include "storage/sparse_copy.h"
+#include "vm/clock.h"
+#include "vm/guest_paths.h"
+#include "vm/monitor/monitor.h"
+#include "vm/snapshot/snapshot.h"
+
+namespace vm {
+namespace {
+
+using std::chrono::seconds;
+
+// The guest writes out what it holds of its disk.
+constexpr seconds kQuiesceDeadline{120};
+constexpr seconds kRestDeadline{30};
+constexpr seconds kMachineDeadline{30};
+constexpr seconds kStateDeadline{60};
+constexpr seconds kIdentifyDeadline{60};
+constexpr seconds kRestoreDeadline{60};
+constexpr std::size_t kEntropyBytes = 256;
+
+std::string failure(const std::string& why) {
+  MonitorReply reply;
+  reply.ok = false;
+  reply.error = why;
+  return to_json(reply);
+}
+
+std::string error_of(const base::Result<wire::ControlReply>& result) {
+  if (!result.ok()) return result.error().what();
+  return result.value().ok ? "" : result.value().error;
+}
+
+base::Fd new_file(const std::string& path) {
+  return base::open_file(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+}
+
+}  // namespace
+
+struct Monitor::Saving {
+  Reply reply;
+  std::string directory;
+  MonitorReply answer;
+  bool quiesced = false;
+  bool at_rest = false;
+  bool paused = false;
+  base::EventLoop::Clock::time_point step_began = base::EventLoop::Clock::now();
+  base::EventLoop::Clock::time_point pause_began{};
+  std::thread copier;
+
+  ~Saving() {
+    if (copier.joinable()) copier.join();
+  }
+  std::string path(const char* file) const { return directory + "/" + file; }
+  void note(const std::string& step) {
+    const auto now = base::EventLoop::Clock::now();
+    const auto took = now - std::exchange(step_began, now);
+    answer.timings_us[step] = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+  }
+};
+
+void Monitor::save_to(const std::string& text, const MonitorRequest& request, const Reply& reply) {
+  if (must_wait()) {
+    early_requests_.emplace_back(text, reply);
+    return;
+  }
+  if (record_.status != VmStatus::kRunning || stopping_ || container_over_ || !machine_) {
+    const auto status = stopping_ ? VmStatus::kStopping : record_.status;
+    reply(failure(base::cat("it is ", to_string(status), ", not running")));
+    return;
+  }
+  if (machine_->memory_file() == nullptr) {
+    reply(failure("it is a clone, and a clone cannot be saved"));
+    return;
+  }
+  for (const auto& disk : plan_.disks) {
+    if (disk.read_only || disk.id == "root") continue;
+    reply(failure(base::cat("its disk ", base::quoted(disk.path),
+                            " is no part of a snapshot, and cannot have two writers")));
+    return;
+  }
+  saving_ = std::make_shared<Saving>();
+  saving_->reply = reply;
+  saving_->directory = request.directory;
+  saving_->answer.link_epoch = restored_ ? plan_.restore->link_epoch : 1;
+  wire::ControlRequest quiesce;
+  quiesce.op = wire::ControlRequest::Op::kQuiesce;
+  guest_->control(quiesce, kQuiesceDeadline,
+                  [this, weak = std::weak_ptr(saving_)](base::Result<wire::ControlReply> result) {
+                    if (weak.expired()) return;
+                    // One that came too late has frozen the container all the same.
+                    saving_->quiesced = !result.ok() || result.value().ok;
+                    saving_->note("quiesce");
+                    const std::string error = error_of(result);
+                    if (!error.empty()) {
+                      go_on_after_saving(base::cat("quiescing the container: ", error));
+                      return;
+                    }
+                    base::fault_point("save.quiesced");
+                    bring_to_rest();
+                  });
+}
+
+void Monitor::bring_to_rest() {
+  saving_->at_rest = true;
+  guest_->suspend(kRestDeadline, [this, weak = std::weak_ptr(saving_)](base::Result<void> result) {
+    if (weak.expired()) return;
+    if (!result.ok()) {
+      go_on_after_saving(result.error().what());
+      return;
+    }
+    saving_->note("rest");
+    saving_->pause_began = saving_->step_began;
+    saving_->paused = true;
+    machine_->pause(kMachineDeadline, [this, weak](const base::Result<void>& paused) {
+      if (weak.expired()) return;
+      if (!paused.ok()) {
+        go_on_after_saving(paused.error().what());
+        return;
+      }
+      base::fault_point("save.paused");
+      write_snapshot();
+    });
+  });
+}
+
+void Monitor::write_snapshot() {
+  try {
+    machine_->save(new_file(saving_->path(kSnapshotStateFile)), kStateDeadline,
+                   [this, weak = std::weak_ptr(saving_)](const base::Result<void>& saved) {
+                     if (weak.expired()) return;
+                     if (!saved.ok()) {
+                       go_on_after_saving(saved.error().what());
+                       return;
+                     }
+                     saving_->note("state");
+                     base::fault_point("save.state");
+                     copy_memory();
+                   });
+  } catch (const base::Error& error) {
+    go_on_after_saving(error.what());
+  }
+}
+
+// In a thread: the guest stands still, but clients do not.
+void Monitor::copy_memory() {
+  try {
+    const auto memory = std::make_shared<base::Fd>(base::duplicate(*machine_->memory_file()));
+    saving_->copier = std::thread([this, weak = std::weak_ptr(saving_), memory,
+                                   disk = paths_.root_disk,
+                                   to_disk = saving_->path(kSnapshotDiskFile),
+                                   to_memory = saving_->path(kSnapshotMemoryFile)] {
+      std::string error;
+      auto disk_done = base::EventLoop::Clock::now();
+      try {
+        storage::reflink_or_copy(disk, to_disk);
+        disk_done = base::EventLoop::Clock::now();
+        storage::copy_sparse(*memory, new_file(to_memory));
+      } catch (const std::exception& failed) {
+        error = failed.what();
+      }
+      loop_.post([this, weak, error, disk_done] {
+        if (weak.expired()) return;
+        saving_->copier.join();
+        const auto now = base::EventLoop::Clock::now();
+        saving_->answer.timings_us["disk"] =
+            std::chrono::duration_cast<std::chrono::microseconds>(disk_done - saving_->step_began)
+                .count();
+        saving_->answer.timings_us["memory"] =
+            std::chrono::duration_cast<std::chrono::microseconds>(now - disk_done).count();
+        saving_->step_began = now;
+        if (error.empty()) base::fault_point("save.copied");
+        go_on_after_saving(error);
+      });
+    });
+  } catch (const std::exception& error) {
+    go_on_after_saving(error.what());
+  }
+}
+
+// Undoes whatever of the steps was done, the last one first.
+void Monitor::go_on_after_saving(const std::string& error) {
+  saving_->answer.ok = error.empty();
+  saving_->answer.error = error;
+  if (!machine_) {
+    saving_over("the VM has ended");
+    return;
+  }
+  if (!saving_->paused) {
+    thaw_after_saving();
+    return;
+  }
+  machine_->resume(
+      kMachineDeadline, [this, weak = std::weak_ptr(saving_)](const base::Result<void>& resumed) {
+        if (weak.expired()) return;
+        // One that was never paused need not be resumed.
+        if (!resumed.ok() && machine_ && machine_->state() == hypervisor::MachineState::kPaused) {
+          guest_->resume();
+          saving_over(base::cat("the VM does not go on: ", resumed.error().what()));
+          return;
+        }
+        saving_->step_began = saving_->pause_began;
+        saving_->note("pause");
+        base::fault_point("save.resumed");
+        thaw_after_saving();
+      });
+}
+
+void Monitor::thaw_after_saving() {
+  if (saving_->at_rest) guest_->resume();
+  if (!saving_->quiesced) {
+    saving_over(saving_->answer.error);
+    return;
+  }
+  wire::ControlRequest thaw;
+  thaw.op = wire::ControlRequest::Op::kThaw;
+  thaw.wall_clock_ns = wall_clock_ns();
+  guest_->control(thaw, kQuiesceDeadline,
+                  [this, weak = std::weak_ptr(saving_)](base::Result<wire::ControlReply> result) {
+                    if (weak.expired()) return;
+                    const std::string error = error_of(result);
+                    saving_over(error.empty() ? saving_->answer.error
+                                              : base::cat("the container does not go on: ", error));
+                  });
+}
+
+void Monitor::saving_over(std::string error) {
+  const auto saving = std::exchange(saving_, nullptr);
+  saving->answer.ok = error.empty();
+  saving->answer.error = std::move(error);
+  saving->reply(to_json(saving->answer));
+  serve_early();
+}
+
+// ---- a clone
+
+void Monitor::restore() {
+  machine_->resume(kRestoreDeadline, [this](const base::Result<void>& result) {
+    // The VMM's own end tells more where it has one.
+    if (!result.ok() && machine_ && machine_->state() != hypervisor::MachineState::kEnded) {
+      container_ended(125, base::cat("restoring the snapshot: ", result.error().what()));
+    }
+  });
+}
+
+void Monitor::identify_clone() {
+  expect_within(kIdentifyDeadline, "the guest did not take its new identity");
+  wire::ControlRequest request;
+  request.op = wire::ControlRequest::Op::kIdentify;
+  wire::GuestIdentity& identity = request.identity.emplace();
+  identity.host_name = plan_.boot.host_name;
+  identity.machine_id = plan_.boot.machine_id;
+  identity.entropy.resize(kEntropyBytes);
+  if (::getrandom(identity.entropy.data(), kEntropyBytes, 0) !=
+      static_cast<ssize_t>(kEntropyBytes)) {
+    container_ended(125, "reading random bytes for the clone");
+    return;
+  }
+  for (const auto& file : plan_.boot.files) {
+    if (file.path == kGuestHostsFile || file.path == kGuestHostnameFile ||
+        file.path == kGuestContainerenvFile) {
+      identity.files.push_back(file);
+    }
+  }
+  guest_->control(request, kIdentifyDeadline, [this](base::Result<wire::ControlReply> result) {
+    if (container_over_) return;
+    const std::string error = error_of(result);
+    if (!error.empty()) {
+      container_ended(125, base::cat("the clone could not take its identity: ", error));
+      return;
+    }
+    milestone("guest");
+    base::fault_point("monitor.guest");
+    step_deadline_.reset();
+    agent_ready_ = true;
+    start_container();
+  });
+}
+
+void Monitor::thaw_clone() {
+  wire::ControlRequest thaw;
+  thaw.op = wire::ControlRequest::Op::kThaw;
+  thaw.wall_clock_ns = wall_clock_ns();
+  guest_->control(thaw, kIdentifyDeadline, [this](base::Result<wire::ControlReply> result) {
+    if (container_over_) return;
+    const std::string error = error_of(result);
+    if (error.empty()) {
+      container_runs();
+    } else {
+      container_ended(125, base::cat("the clone's container does not go on: ", error));
+    }
+  });
+}
+
+}  // namespace vm
