@@ -61,6 +61,19 @@ constexpr auto kCommands = std::to_array<Command>({
     {"rm", "[OPTIONS] VM [VM...]", "Remove VMs", "", rm},
     {"setup", "[OPTIONS]", "Make the data directory, kernel, initramfs and base root file system",
      "Everything is made once; what is there is kept.", setup},
+    {"snapshot create", "[OPTIONS] VM", "Save a VM that runs, to be cloned",
+     "The VM goes on; its container stands still meanwhile.", snapshot_create},
+    {"snapshot inspect", "[OPTIONS] TAG [TAG...]", "Print all that is known of snapshots, as JSON",
+     "", snapshot_inspect},
+    {"snapshot ls", "[OPTIONS]", "List snapshots", "", snapshot_ls},
+    {"snapshot rm", "[OPTIONS] TAG [TAG...]", "Remove snapshots",
+     "One that clones run on is not removed.", snapshot_rm},
+    {"snapshot run", "[OPTIONS]", "Run a clone of a snapshot",
+     "The clone's container goes on where the snapshot was made, with a name, host name, "
+     "machine-id, "
+     "clock and random numbers of its own.\n\n"
+     "Exit status: the container's own, or that of --exec's command; 125 fcvm failed.",
+     snapshot_run},
     {"start", "[OPTIONS] VM [VM...]", "Start VMs that were created or have ended", "", start},
     {"stats", "[OPTIONS] [VM...]", "Show what VMs use", "", stats},
     {"stop", "[OPTIONS] VM [VM...]", "Stop containers and their VMs", "", stop},

@@ -56,6 +56,10 @@ _fcvm_options() {
     restart) echo '-a --all -h --help --running -t --time' ;;
     rm) echo '-a --all -f --force -h --help -i --ignore -t --time' ;;
     setup) echo '--base-packages --force -h --help --kernel --size' ;;
+    'snapshot create') echo '-h --help --tag' ;;
+    'snapshot inspect' | 'snapshot rm') echo '-h --help' ;;
+    'snapshot ls') echo '-h --help --json -q --quiet' ;;
+    'snapshot run') echo '-d --detach --exec -h --help --name --rm --snapshot' ;;
     start) echo '-a --all --attach --detach-keys -h --help -i --interactive' ;;
     stop) echo '-a --all -h --help -i --ignore -t --time' ;;
     'system df') echo '--format -h --help --json' ;;
@@ -84,7 +88,7 @@ _fcvm_values() {
     --data-dir) echo '@folders' ;;
     --arch) echo 'amd64 arm64' ;;
     --platform) echo 'linux/amd64 linux/arm64' ;;
-    --add-host | --balloon | --base-packages | --cap-add | --cap-drop | --cpus | --cpuset-cpus | --creds | \
+    --exec | --tag | --add-host | --balloon | --base-packages | --cap-add | --cap-drop | --cpus | --cpuset-cpus | --creds | \
       --detach-keys | --disk | --dns | --dns-search | --entrypoint | -e | --env | --filter | --format | \
       --health-cmd | --health-interval | --health-retries | --health-start-period | \
       --health-timeout | --health-url | --hostname | --interval | --kernel-args | -l | --label | --log-opt | \
@@ -127,7 +131,7 @@ _fcvm() {
     elif [[ -z $command ]]; then
       command=$word
       [[ $command != ps ]] || command='ls'
-    elif [[ $command == healthcheck || $command == image || $command == podman || $command == system ]]; then
+    elif [[ $command == healthcheck || $command == image || $command == podman || $command == snapshot || $command == system ]]; then
       command="$command $word"
     else
       ((arguments++))
@@ -160,9 +164,12 @@ _fcvm() {
   case $command in
     '')
       values='attach completions cp doctor exec healthcheck image inspect kill logs ls pause podman port
-        rename restart rm setup start stats stop system top unpause version wait'
+        rename restart rm setup snapshot start stats stop system top unpause version wait'
       ;;
     healthcheck) values=run ;;
+    snapshot) values='create inspect ls rm run' ;;
+    'snapshot create') values=$(_fcvm_vms running) ;;
+    'snapshot inspect' | 'snapshot rm') values=$("${COMP_WORDS[0]}" snapshot ls -q 2> /dev/null) ;;
     system) values='df prune reconcile' ;;
     image) values='load ls prune pull rm' ;;
     podman) values='create run' ;;
