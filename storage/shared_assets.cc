@@ -14,17 +14,19 @@ namespace storage {
 namespace {
 
 constexpr mode_t kDirectoryMode = 0755;
+constexpr mode_t kSearchableMode = 0711;
 constexpr mode_t kReadableByAll = 0444;
+constexpr char kImported[] = "imported";  // in kernels/
 
 // Root's own files in the open folder and below, by descriptors: who owns the folder's parent could
 // put something else in the place of a name. Names that begin with a dot are half made.
-void share_tree(const base::Fd& folder, const std::string& path) {
+void share_tree(const base::Fd& folder, const std::string& path, const std::string& skipped = {}) {
   struct stat info {};
   if (::fstat(folder.get(), &info) < 0) base::throw_errno("examining", path);
   if (info.st_uid != 0) return;
   if (::fchmod(folder.get(), kDirectoryMode) < 0) base::throw_errno("sharing", path);
   for (const std::string& name : base::list_directory(base::cat("/proc/self/fd/", folder.get()))) {
-    if (name.front() == '.') continue;
+    if (name.front() == '.' || name == skipped) continue;
     const base::Fd entry(::openat(folder.get(), name.c_str(),
                                   O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (!entry || ::fstat(entry.get(), &info) < 0) continue;  // a link, or gone
@@ -40,6 +42,29 @@ void share_tree(const base::Fd& folder, const std::string& path) {
       base::throw_errno("sharing", full);
     }
   }
+}
+
+// Of root's own kernels the default one only.
+void share_imported_default(const base::Fd& kernels, const DataDirectory& data) {
+  if (!base::path_exists(data.default_kernel())) return;
+  const std::string imported = data.kernels() + "/" + kImported;
+  const std::string prefix = imported + "/";
+  const std::string file = base::canonical_path(data.default_kernel());
+  if (!file.starts_with(prefix)) return;
+  const std::string name =
+      file.substr(prefix.size(), file.find('/', prefix.size()) - prefix.size());
+  const auto open_in = [](const base::Fd& folder, const std::string& entry) {
+    base::Fd fd(
+        ::openat(folder.get(), entry.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) base::throw_errno("opening", entry);
+    return fd;
+  };
+  const base::Fd parent = open_in(kernels, kImported);
+  struct stat info {};
+  if (::fstat(parent.get(), &info) < 0) base::throw_errno("examining", imported);
+  if (info.st_uid != 0) return;
+  if (::fchmod(parent.get(), kSearchableMode) < 0) base::throw_errno("sharing", imported);
+  share_tree(open_in(parent, name), prefix + name);
 }
 
 }  // namespace
@@ -74,10 +99,14 @@ void share_assets(const DataDirectory& data) {
   if (::fstat(root.get(), &info) < 0) base::throw_errno("examining", data.root());
   // Root may work in another user's data directory; then it is that user's to share.
   if (info.st_uid != 0) return;
-  if (::fchmod(root.get(), 0711) < 0) base::throw_errno("sharing", data.root());
-  for (const std::string& folder : {data.kernels(), data.rootfs()}) {
-    share_tree(base::open_file(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), folder);
-  }
+  if (::fchmod(root.get(), kSearchableMode) < 0) base::throw_errno("sharing", data.root());
+  const auto open_folder = [](const std::string& path) {
+    return base::open_file(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  };
+  share_tree(open_folder(data.rootfs()), data.rootfs());
+  const base::Fd kernels = open_folder(data.kernels());
+  share_tree(kernels, data.kernels(), kImported);
+  share_imported_default(kernels, data);
 }
 
 }  // namespace storage

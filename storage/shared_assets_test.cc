@@ -81,6 +81,20 @@ TEST_F(SharedAssetsTest, AssetsCanBeReadByAllAndNothingElse) {
   EXPECT_FALSE(as_user([&] { return ::access(system_->rootfs().c_str(), W_OK) == 0; }));
 }
 
+TEST_F(SharedAssetsTest, OfImportedKernelsOnlyTheDefaultOneCanBeRead) {
+  const std::string imported = system_->kernels() + "/imported";
+  for (const char* name : {"/chosen", "/private"}) {
+    base::make_directories(imported + name, 0700);
+    base::write_file(imported + name + "/vmlinux", "kernel", 0600);
+  }
+  std::filesystem::remove(system_->default_kernel());
+  std::filesystem::create_symlink("imported/chosen/vmlinux", system_->default_kernel());
+  share_assets(*system_);
+  EXPECT_EQ(mode_of(imported), 0711U);
+  EXPECT_EQ(mode_of(imported + "/private"), 0700U);
+  EXPECT_TRUE(as_user([&] { return base::read_file(system_->default_kernel()) == "kernel"; }));
+}
+
 TEST_F(SharedAssetsTest, UserReadsTheSystemsUntilThereIsOneOfTheirOwn) {
   share_assets(*system_);
   const auto root_of = [&](const char* asset) { return with_asset(*user_, asset).root(); };
