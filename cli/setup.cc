@@ -4,6 +4,7 @@
 #include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "vm/asset_use.h"
 #include "vm/flag_parsers.h"
 
 namespace cli {
@@ -50,6 +51,7 @@ int setup(Invocation& invocation) {
     ProgressDisplay progress(std::chrono::milliseconds(500));
     setup.progress = progress.callback();
     result = image::run_setup(data, setup);
+    vm::prune_assets(data, {result.kernel.path, result.initramfs.path});
   }
   print(render_table({
       {"data directory", base::cat(data.root(), " (", describe(result.kind), ")")},

@@ -53,12 +53,16 @@ Kernel setup_kernel(const storage::DataDirectory& data, PackageArchive& packages
 
 }  // namespace
 
+std::string setup_lock_path(const storage::DataDirectory& data) {
+  return data.cache() + "/setup.lock";
+}
+
 SetupResult run_setup(const storage::DataDirectory& data, const SetupOptions& options) {
   SetupResult result;
   report(options.progress, "preparing the data directory");
   result.kind = storage::prepare_data_directory(data, {options.loop_file_bytes});
   base::fault_point("setup.data");
-  const base::FileLock held = base::FileLock::acquire(data.cache() + "/setup.lock");
+  const base::FileLock held = base::FileLock::acquire(setup_lock_path(data));
   PackageArchive packages(data.cache(), options.progress, options.cancellation);
   result.kernel = setup_kernel(data, packages, options);
   result.base = ensure_base_rootfs(

@@ -33,6 +33,9 @@ struct SetupResult {
   Initramfs initramfs;
 };
 
+// Held by a setup.
+std::string setup_lock_path(const storage::DataDirectory& data);
+
 // Makes all that a VM needs: the data directory, kernel, base root file system and initramfs. Each
 // asset appears whole or not at all, so it may be killed anywhere and run again; with everything
 // there it takes milliseconds. Two at once: the second waits. Throws base::Error and

@@ -17,6 +17,7 @@
 #include "image/guest_podman.h"
 #include "image/initramfs.h"
 #include "image/kernel.h"
+#include "image/prune.h"
 #include "image/seccomp_profile.h"
 #include "storage/reflink.h"
 #include "vm/bundle.h"
@@ -215,6 +216,8 @@ VmRecord VmManager::create(const RunOptions& options, const image::ImageDisk& im
       break;
   }
   record.accel = plan.accel;
+  // Until the plan is on disk, nobody else knows that they are needed.
+  const base::FileLock assets = image::hold_assets(data);
   const image::Kernel kernel = image::load_kernel(data, options.kernel);
   plan.kernel = kernel.path;
   plan.initramfs = image::ensure_initramfs(data, base::find_own_program("fc-agent"), kernel).path;

@@ -23,8 +23,11 @@ struct RestorePlan {
   std::uint64_t link_epoch = 0;  // of the clone's guest link
 };
 
+// In the folder of a VM's disks.
+inline constexpr char kLaunchPlanFile[] = "launch.json";
+
 // All a monitor needs to start a VM, written once by the command that creates it, next to the VM's
-// disk (launch.json). Restarting the VM reads it again.
+// disk. Restarting the VM reads it again.
 struct LaunchPlan {
   static constexpr int kVersion = 1;
 

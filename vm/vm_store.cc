@@ -15,13 +15,14 @@
 #include "base/log.h"
 #include "storage/staging.h"
 #include "vm/clock.h"
+#include "vm/launch_plan.h"
 
 namespace vm {
 
 VmPaths::VmPaths(const storage::DataDirectory& data, const std::string& id)
     : disks(data.vm_disk(id)),
       root_disk(disks + "/disk.raw"),
-      launch_plan(disks + "/launch.json"),
+      launch_plan(disks + "/" + kLaunchPlanFile),
       exec_base(disks + "/exec.json"),
       log(disks + "/ctr.log"),
       console_log(disks + "/console.log"),
