@@ -10,6 +10,7 @@
 namespace tests {
 namespace {
 
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -40,10 +41,12 @@ TEST(EngineTest, SecondVmOfAnImageCopiesAndImportsNothing) {
   const Outcome images = in_guest(second, "podman images --quiet --no-trunc");
   EXPECT_THAT(images.out, HasSubstr(digest)) << images;
   const Outcome own = in_guest(second,
-                               "cat /var/lib/containers/storage/overlay-images/images.json; "
-                               "find /var/lib/containers/storage -xdev -name busybox "
-                               "-not -path '*/merged/*'");
-  EXPECT_THAT(own.out, Not(HasSubstr(digest))) << own;
+                               "cd /var/lib/containers/storage && ls overlay/l && "
+                               "find . -xdev '(' -name busybox -o -name images.json -size +2c ')' "
+                               "-not -path '*/merged/*' && echo looked");
+  EXPECT_EQ(own.status, 0) << own;
+  EXPECT_THAT(own.out, EndsWith("\nlooked\n")) << own;
+  EXPECT_THAT(own.out, Not(HasSubstr("images.json"))) << own;
   EXPECT_THAT(own.out, Not(HasSubstr("busybox"))) << own;
 }
 
