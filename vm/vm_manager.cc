@@ -337,6 +337,14 @@ bool VmManager::remove_damaged(std::string_view name) const {
   if (store_.read(id).ok()) {
     throw base::Error(base::cat("the record of VM ", id, " was written anew meanwhile"));
   }
+  std::vector<state::Problem> problems;
+  store_.list(problems);
+  for (const auto& problem : problems) {
+    // Beside one that was set aside there may be one that is whole, for whoever can read it.
+    if (problem.id == id && problem.kind != state::Problem::Kind::kDamaged) {
+      throw base::Error(problem.reason);
+    }
+  }
   store_.destroy_damaged(std::move(lock));
   return true;
 }

@@ -103,6 +103,8 @@ void VmStore::destroy(state::RecordLock lock, VmRecord record) const {
   base::fault_point("destroy.run");
   base::remove_tree(at.disks);
   base::fault_point("destroy.disks");
+  // One that was damaged before somebody put it right again.
+  records_.remove_set_aside(lock);
   records_.remove(std::move(lock));
 }
 

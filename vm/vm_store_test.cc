@@ -178,6 +178,34 @@ TEST_F(VmStoreTest, RecordTornAtAnyByteCostsNothingElse) {
   EXPECT_EQ(store_.list().size(), 1U);
 }
 
+TEST_F(VmStoreTest, RecordPutRightAgainLeavesNothingDamagedBehind) {
+  base::set_log_sink([](base::LogLevel, std::string_view) {});
+  const VmRecord record = add("web", VmStatus::kExited, "a");
+  const std::string file = store_.records().directory() + "/" + record.id + ".json";
+  const std::string whole = base::read_file(file);
+  base::write_file(file, "{");
+  VmManager manager(store_.data());
+  ASSERT_EQ(manager.damaged(), std::vector<std::string>{record.id});
+  base::write_file(file, whole);
+  manager.remove(store_.read(record.id).take(), false, 0);
+  EXPECT_FALSE(folders_exist(record));
+  EXPECT_TRUE(manager.damaged().empty());
+}
+
+TEST_F(VmStoreTest, RecordOfANewerVersionBesideADamagedOneIsNotRemoved) {
+  base::set_log_sink([](base::LogLevel, std::string_view) {});
+  const VmRecord record = add("web", VmStatus::kExited, "a");
+  const std::string file = store_.records().directory() + "/" + record.id + ".json";
+  base::write_file(file, "{");
+  const VmManager manager(store_.data());
+  ASSERT_EQ(manager.damaged(), std::vector<std::string>{record.id});
+  const state::Store newer(store_.records().directory(), std::string(VmRecord::kType),
+                           VmRecord::kSchema + 1);
+  newer.create(record.id, to_json(record));
+  EXPECT_THROW(manager.remove_damaged(record.id), base::Error);
+  EXPECT_TRUE(folders_exist(record));
+}
+
 TEST_F(VmStoreTest, RecordOfAnotherShapeCanBeRemoved) {
   const VmRecord other = add("other", VmStatus::kExited, "b");
   const VmRecord record = add("web", VmStatus::kExited, "a");
