@@ -12,7 +12,7 @@ namespace base {
 
 // Limits a hostile image meets: the size of either text, the length of a line of passwd, and the
 // supplementary groups of one user (NGROUPS_MAX, linux/limits.h).
-inline constexpr std::size_t kMaxUserFileBytes = 16 << 20;
+inline constexpr std::size_t kMaxUserFileBytes = 1 << 20;
 inline constexpr std::size_t kMaxPasswdLineBytes = 64 << 10;
 inline constexpr std::size_t kMaxGroups = 65536;
 

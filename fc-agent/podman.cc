@@ -29,7 +29,7 @@ bool is_container_id(std::string_view text) {
 }
 
 void replace_link(const std::string& target, const std::string& path) {
-  base::make_directories(folder_of(path));
+  base::make_directories(folder_of(path), 0700);
   ::unlink(path.c_str());
   if (::symlink(target.c_str(), path.c_str()) != 0) base::throw_errno("making link", path);
 }

@@ -34,7 +34,7 @@ class PodmanContainerTest : public ContainerTest {
     podman.conmon = link_fake_conmon(directory.path());
     podman.conmon_socket = podman.conmon + ".sock";
     podman.container_id_file = directory / "disk/container-id";
-    podman.root_link = directory / "rootfs";
+    podman.root_link = directory / "links/rootfs";
     return podman;
   }
 };
@@ -47,7 +47,9 @@ TEST_F(PodmanContainerTest, StatusAndOutputAreTheContainersOwn) {
   EXPECT_EQ(client->out(), "out\n");
   EXPECT_EQ(client->err(), "err\n");
   EXPECT_EQ(base::read_file(directory_ / "disk/container-id"), kFakeContainerId);
-  EXPECT_EQ(std::filesystem::read_symlink(directory_ / "rootfs"), "/the/root");
+  EXPECT_EQ(std::filesystem::read_symlink(directory_ / "links/rootfs"), "/the/root");
+  EXPECT_EQ(std::filesystem::status(directory_ / "links").permissions(),
+            std::filesystem::perms::owner_all);
 }
 
 TEST_F(PodmanContainerTest, EndBeforePodmansOwnIsToldAtOnce) {
