@@ -243,6 +243,51 @@ TEST_F(SnapshotTest, DamagedSnapshotIsRefusedAndLeavesNothing) {
   refused("another hypervisor");
 }
 
+TEST_F(SnapshotTest, WhateverFailsWhileItIsSavedTheVmGoesOnAndNothingIsLeft) {
+  FCVM_REQUIRE_THAT(build, missing_fault_points());
+  for (const char* point : {"save.quiesced", "save.paused", "save.copied"}) {
+    const std::string name = unique_name("parent");
+    const RemoveAtEnd remove(name);
+    Command command = fcvm_command(run_args({"-d", "--name", name}, Vm::sleeping_command()));
+    command.env = {"FCVM_FAULT=" + std::string(point) + "=ENOSPC"};
+    ASSERT_EQ(run(std::move(command)).status, 0);
+    const Tag tag;
+    const Outcome created = create(name, tag);
+    EXPECT_EQ(created.status, 125) << point;
+    EXPECT_THAT(created.err, HasSubstr("No space left on device")) << point;
+    EXPECT_EQ(fcvm({"exec", name, "echo", "goes on"}).out, "goes on\n") << point;
+    EXPECT_FALSE(std::filesystem::exists(tag.file(""))) << point;
+  }
+}
+
+TEST_F(SnapshotTest, KilledCommandsLeaveAWholeSnapshotOrNone) {
+  FCVM_REQUIRE_THAT(build, missing_fault_points());
+  const Vm parent;
+  const auto killed_at = [](const std::string& point, const std::vector<std::string>& args) {
+    Command command = fcvm_command(args);
+    command.env = {"FCVM_FAULT=" + point + "=kill"};
+    EXPECT_NE(run(std::move(command)).status, 0) << point;
+  };
+  for (const char* point : {"snapshot.staged", "snapshot.saved", "snapshot.described"}) {
+    const Tag tag;
+    killed_at(point, {"snapshot", "create", "--tag", tag.name, parent.name()});
+    EXPECT_EQ(fcvm({"snapshot", "ls", "-q"}).out.find(tag.name), std::string::npos) << point;
+    for (const auto& entry : std::filesystem::directory_iterator(data_dir() / "snapshots")) {
+      EXPECT_THAT(entry.path().string(), Not(HasSubstr(tag.name))) << point;
+    }
+  }
+  const Tag tag;
+  killed_at("snapshot.published", {"snapshot", "create", "--tag", tag.name, parent.name()});
+  EXPECT_EQ(parent.exec({"echo", "goes on"}).out, "goes on\n");
+  for (const char* point : {"clone.record", "clone.disk", "clone.plan"}) {
+    const std::string name = unique_name("clone");
+    killed_at(point, {"snapshot", "run", "--snapshot", tag.name, "--name", name, "-d"});
+    EXPECT_EQ(inspect(name, "/Id"), "") << point;
+  }
+  const Clone clone(tag);
+  EXPECT_EQ(clone.outcome.status, 0) << clone.outcome.err;
+}
+
 TEST_F(SnapshotTest, WhatCannotBeSavedOrNamedIsRefused) {
   const Vm parent;
   const Tag tag;

@@ -123,9 +123,11 @@ class Monitor {
   // Snapshots (monitor_snapshot.cc).
   struct Saving;
   void save_to(const std::string& text, const MonitorRequest& request, const Reply& reply);
+  void next_saving_step(const char* point, void (Monitor::*step)());
   void bring_to_rest();
   void write_snapshot();
   void copy_memory();
+  void all_is_saved();
   void go_on_after_saving(const std::string& error);
   void thaw_after_saving();
   void saving_over(std::string error);

@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <sys/random.h>
 
-#include <algorithm>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -111,8 +111,7 @@ void Monitor::save_to(const std::string& text, const MonitorRequest& request, co
                       go_on_after_saving(base::cat("quiescing the container: ", error));
                       return;
                     }
-                    base::fault_point("save.quiesced");
-                    bring_to_rest();
+                    next_saving_step("save.quiesced", &Monitor::bring_to_rest);
                   });
 }
 
@@ -133,62 +132,71 @@ void Monitor::bring_to_rest() {
         go_on_after_saving(paused.error().what());
         return;
       }
-      base::fault_point("save.paused");
-      write_snapshot();
+      next_saving_step("save.paused", &Monitor::write_snapshot);
     });
   });
 }
 
 void Monitor::write_snapshot() {
-  try {
-    machine_->save(new_file(saving_->path(kSnapshotStateFile)), kStateDeadline,
-                   [this, weak = std::weak_ptr(saving_)](const base::Result<void>& saved) {
-                     if (weak.expired()) return;
-                     if (!saved.ok()) {
-                       go_on_after_saving(saved.error().what());
-                       return;
-                     }
-                     saving_->note("state");
-                     base::fault_point("save.state");
-                     copy_memory();
-                   });
-  } catch (const base::Error& error) {
-    go_on_after_saving(error.what());
-  }
+  machine_->save(new_file(saving_->path(kSnapshotStateFile)), kStateDeadline,
+                 [this, weak = std::weak_ptr(saving_)](const base::Result<void>& saved) {
+                   if (weak.expired()) return;
+                   if (!saved.ok()) {
+                     go_on_after_saving(saved.error().what());
+                     return;
+                   }
+                   saving_->note("state");
+                   next_saving_step("save.state", &Monitor::copy_memory);
+                 });
 }
 
 // In a thread: the guest stands still, but clients do not.
 void Monitor::copy_memory() {
-  try {
-    const auto memory = std::make_shared<base::Fd>(base::duplicate(*machine_->memory_file()));
-    saving_->copier = std::thread([this, weak = std::weak_ptr(saving_), memory,
-                                   disk = paths_.root_disk,
-                                   to_disk = saving_->path(kSnapshotDiskFile),
-                                   to_memory = saving_->path(kSnapshotMemoryFile)] {
-      std::string error;
-      auto disk_done = base::EventLoop::Clock::now();
-      try {
-        storage::reflink_or_copy(disk, to_disk);
-        disk_done = base::EventLoop::Clock::now();
-        storage::copy_sparse(*memory, new_file(to_memory));
-      } catch (const std::exception& failed) {
-        error = failed.what();
-      }
-      loop_.post([this, weak, error, disk_done] {
-        if (weak.expired()) return;
-        saving_->copier.join();
-        const auto now = base::EventLoop::Clock::now();
-        saving_->answer.timings_us["disk"] =
-            std::chrono::duration_cast<std::chrono::microseconds>(disk_done - saving_->step_began)
-                .count();
-        saving_->answer.timings_us["memory"] =
-            std::chrono::duration_cast<std::chrono::microseconds>(now - disk_done).count();
-        saving_->step_began = now;
-        if (error.empty()) base::fault_point("save.copied");
+  const auto memory = std::make_shared<base::Fd>(base::duplicate(*machine_->memory_file()));
+  const auto copy = [this, weak = std::weak_ptr(saving_), memory, disk = paths_.root_disk,
+                     to_disk = saving_->path(kSnapshotDiskFile),
+                     to_memory = saving_->path(kSnapshotMemoryFile)] {
+    std::string error;
+    auto disk_done = base::EventLoop::Clock::now();
+    try {
+      storage::reflink_or_copy(disk, to_disk);
+      disk_done = base::EventLoop::Clock::now();
+      storage::copy_sparse(*memory, new_file(to_memory));
+    } catch (const std::exception& failed) {
+      error = failed.what();
+    }
+    loop_.post([this, weak, error, disk_done] {
+      if (weak.expired()) return;
+      saving_->copier.join();
+      const auto began = saving_->step_began;
+      saving_->note("memory");
+      const auto disk_took =
+          std::chrono::duration_cast<std::chrono::microseconds>(disk_done - began).count();
+      saving_->answer.timings_us["disk"] = disk_took;
+      saving_->answer.timings_us["memory"] -= disk_took;
+      if (error.empty()) {
+        next_saving_step("save.copied", &Monitor::all_is_saved);
+      } else {
         go_on_after_saving(error);
-      });
+      }
     });
-  } catch (const std::exception& error) {
+  };
+  try {
+    saving_->copier = std::thread(copy);
+  } catch (const std::system_error& error) {
+    throw base::Error(base::cat("starting a thread: ", error.what()));
+  }
+}
+
+void Monitor::all_is_saved() {
+  go_on_after_saving("");
+}
+
+void Monitor::next_saving_step(const char* point, void (Monitor::*step)()) {
+  try {
+    base::fault_point(point);
+    (this->*step)();
+  } catch (const base::Error& error) {
     go_on_after_saving(error.what());
   }
 }
