@@ -299,6 +299,37 @@ TEST(ProcessMessagesTest, ValuesOutOfBoundsAreRefused) {
   EXPECT_NE(with(event, good_event, "/message", std::string(17'000, 'm')), "");
 }
 
+TEST(ControlMessagesTest, IdentityOfACloneSurvivesAndMalformedOnesAreRefused) {
+  ControlRequest request;
+  request.op = ControlRequest::Op::kIdentify;
+  request.identity = GuestIdentity{"clone",
+                                   std::string(32, 'a'),
+                                   std::string("\0\xff random", 9),
+                                   {{"/run/fcvm/files/hosts", "127.0.0.1 clone\n", 0644}}};
+  const ControlRequest back = parse_control_request(to_json(request));
+  ASSERT_TRUE(back.identity.has_value());
+  EXPECT_EQ(back.identity->host_name, "clone");
+  EXPECT_EQ(back.identity->machine_id, request.identity->machine_id);
+  EXPECT_EQ(back.identity->entropy, request.identity->entropy);
+  ASSERT_EQ(back.identity->files.size(), 1U);
+  EXPECT_EQ(back.identity->files[0].content, "127.0.0.1 clone\n");
+
+  const json good = json::parse(to_json(request));
+  const auto refused = [&](const char* field, const json& value) {
+    json bad = good;
+    bad["identity"][field] = value;
+    EXPECT_THROW(parse_control_request(bad.dump()), base::Error) << field;
+  };
+  refused("machine_id", "short");
+  refused("machine_id", std::string(32, 'g'));
+  refused("host_name", std::string(65, 'h'));
+  refused("entropy", "not base64!");
+  refused("files", json::array({{{"path", "relative"}, {"content", ""}}}));
+  json without = good;
+  without.erase("identity");
+  EXPECT_THROW(parse_control_request(without.dump()), base::Error);
+}
+
 TEST(ControlMessagesTest, SurviveTheRoundTripAndTheirFieldsAreNeeded) {
   const ControlRequest request{~0ULL, ControlRequest::Op::kShutdown, 15, true, 10'000, 99};
   const ControlRequest back = parse_control_request(to_json(request));

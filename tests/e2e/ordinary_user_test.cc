@@ -156,6 +156,22 @@ TEST_F(OrdinaryUserTest, DetachedVmIsUsedAndRemoved) {
   EXPECT_THAT(user_->fcvm({"ls", "-a"}).out, Not(HasSubstr("web")));
 }
 
+TEST_F(OrdinaryUserTest, VmIsSavedAndCloned) {
+  start("web");
+  Outcome outcome = user_->fcvm({"snapshot", "create", "--tag", "warm", "web"});
+  ASSERT_EQ(outcome.status, 0) << outcome;
+  struct stat info {};
+  ASSERT_EQ(::stat((user_->data() + "/snapshots/warm/memory.bin").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+  outcome = user_->fcvm({"snapshot", "run", "--snapshot", "warm", "--name", "c1", "-d"});
+  EXPECT_EQ(outcome.status, 0) << outcome;
+  outcome = user_->fcvm({"exec", "c1", "hostname"});
+  EXPECT_EQ(outcome.out, inspect("c1", "/Id").substr(1, 12) + "\n") << outcome;
+  EXPECT_EQ(user_->fcvm({"rm", "-f", "c1", "web"}).status, 0);
+  outcome = user_->fcvm({"snapshot", "rm", "warm"});
+  EXPECT_EQ(outcome.status, 0) << outcome;
+}
+
 TEST_F(OrdinaryUserTest, StreamsAreExact) {
   std::string bytes(1 << 20, '\0');
   for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * 7 + i / 251);
