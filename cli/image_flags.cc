@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 
-#include <cstdio>
-
 #include "base/fd.h"
 
 namespace cli {
@@ -55,19 +53,6 @@ void SourceFlags::finish(image::EnsureOptions& ensure) const {
 std::string short_image_id(const std::string& digest) {
   const auto colon = digest.find(':');
   return digest.substr(colon == std::string::npos ? 0 : colon + 1, kShortIdChars);
-}
-
-std::string human_bytes(std::uint64_t bytes) {
-  static constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB"};
-  double value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  while (value >= 1000 && unit + 1 < std::size(kUnits)) {
-    value /= 1000;
-    ++unit;
-  }
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g %s", value, kUnits[unit]);
-  return text;
 }
 
 base::Error unknown_image(const std::string& name) {

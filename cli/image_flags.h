@@ -28,9 +28,6 @@ class SourceFlags {
 // "7a80323521cc" of "sha256:7a80323521ccd4c2…".
 std::string short_image_id(const std::string& digest);
 
-// "4.49 MB", as podman says sizes: three digits, powers of ten.
-std::string human_bytes(std::uint64_t bytes);
-
 // The line podman writes for an image that is not there.
 base::Error unknown_image(const std::string& name);
 

@@ -19,6 +19,16 @@ std::size_t width(std::string_view text) {
   }));
 }
 
+std::string decimal_size(std::uint64_t bytes, int digits, const char* space) {
+  constexpr std::array kUnits{"B", "kB", "MB", "GB", "TB", "PB", "EB"};
+  double value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= 1000 && unit + 1 < kUnits.size(); ++unit) value /= 1000;
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.*g%s%s", digits, value, space, kUnits[unit]);
+  return text.data();
+}
+
 }  // namespace
 
 void print(std::string_view text) {
@@ -90,13 +100,11 @@ std::string human_duration(std::int64_t seconds) {
 }
 
 std::string human_size(std::uint64_t bytes) {
-  constexpr std::array kUnits{"B", "kB", "MB", "GB", "TB", "PB", "EB"};
-  double value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  for (; value >= 1000 && unit + 1 < kUnits.size(); ++unit) value /= 1000;
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.4g%s", value, kUnits[unit]);
-  return text.data();
+  return decimal_size(bytes, 4, "");
+}
+
+std::string human_bytes(std::uint64_t bytes) {
+  return decimal_size(bytes, 3, " ");
 }
 
 std::string human_mib(std::uint64_t mib) {

@@ -31,6 +31,8 @@ std::string human_duration(std::int64_t seconds);
 
 // "0B", "2.2MB", "1.234GB": powers of 1000 and four digits, as podman prints sizes.
 std::string human_size(std::uint64_t bytes);
+// "4.49 MB": powers of 1000 and three digits, as podman prints sizes of images.
+std::string human_bytes(std::uint64_t bytes);
 
 // "512 MiB", "1.5 GiB".
 std::string human_mib(std::uint64_t mib);

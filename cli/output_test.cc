@@ -80,6 +80,8 @@ TEST(OutputTest, SizesArePrintedAsPodmanPrintsThem) {
   EXPECT_EQ(human_size(999), "999B");
   EXPECT_EQ(human_size(2200000), "2.2MB");
   EXPECT_EQ(human_size(1234567890), "1.235GB");
+  EXPECT_EQ(human_bytes(4493000), "4.49 MB");
+  EXPECT_EQ(human_bytes(0), "0 B");
 }
 
 }  // namespace

@@ -29,20 +29,6 @@ struct Sample {
   double average_percent = 0;
 };
 
-// Four digits and a decimal unit, as podman: "819.2kB".
-std::string human_size(std::uint64_t bytes) {
-  constexpr const char* kUnits[] = {"B", "kB", "MB", "GB", "TB", "PB", "EB"};
-  double value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  while (value >= 1000 && unit + 1 < std::size(kUnits)) {
-    value /= 1000;
-    ++unit;
-  }
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g%s", value, kUnits[unit]);
-  return text;
-}
-
 std::string percent(double value) {
   char text[32];
   std::snprintf(text, sizeof text, "%.2f%%", value);

@@ -1,6 +1,5 @@
 // Making a VM: every check first, then the record, then what it names.
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,20 +34,6 @@ namespace {
 // On the VM's own disk: what the container writes outlives a restart of the VM.
 constexpr char kContainerUpper[] = "/var/lib/fcvm/container/upper";
 constexpr char kContainerWork[] = "/var/lib/fcvm/container/work";
-
-std::string random_hex(std::size_t digits) {
-  std::string bytes(digits / 2, '\0');
-  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    base::throw_errno("reading random bytes");
-  }
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (const char c : bytes) {
-    text += kHex[static_cast<unsigned char>(c) >> 4];
-    text += kHex[static_cast<unsigned char>(c) & 15];
-  }
-  return text;
-}
 
 std::string engine_name(Engine engine) {
   return engine == Engine::kPodman ? "podman" : "crun";

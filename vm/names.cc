@@ -1,3 +1,5 @@
+#include <sys/random.h>
+
 #include <array>
 #include <random>
 #include <string>
@@ -22,6 +24,20 @@ std::string random_name() {
   std::random_device random;
   return base::cat(kAdjectives[random() % kAdjectives.size()], "_",
                    kNouns[random() % kNouns.size()]);
+}
+
+std::string random_hex(std::size_t digits) {
+  std::string bytes(digits / 2, '\0');
+  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
+    base::throw_errno("reading random bytes");
+  }
+  static constexpr char kHex[] = "0123456789abcdef";
+  std::string text;
+  for (const char c : bytes) {
+    text += kHex[static_cast<unsigned char>(c) >> 4];
+    text += kHex[static_cast<unsigned char>(c) & 15];
+  }
+  return text;
 }
 
 }  // namespace vm

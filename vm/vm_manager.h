@@ -106,5 +106,7 @@ class VmManager {
 
 // "adjective_noun", for a VM without a name.
 std::string random_name();
+// Of an even number of digits. Throws base::Error.
+std::string random_hex(std::size_t digits);
 
 }  // namespace vm

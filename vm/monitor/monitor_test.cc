@@ -64,16 +64,7 @@ TEST_F(MonitorTest, AutoRemovedVmWithADiskOfTheUsersIsShutDownInOrder) {
 TEST_F(MonitorTest, ClientThatStallsSlowsTheContainerAndLosesNothing) {
   begin();
   auto& process = run_container();
-  client_->reading = false;
-  const std::string block(64 * 1024, 'x');
-  std::size_t sent = 0;
-  // Until the guest has no credit left: everything between it and the client is full.
-  loop_.run_until(
-      [&] {
-        sent += process.print(block);
-        return false;
-      },
-      milliseconds(300));
+  const std::size_t sent = fill_output(process);
   EXPECT_LT(sent, 2U << 20) << "a client that does not read must not make the monitor hold more";
   process.complain("still heard\n");
   EXPECT_TRUE(until([this] { return client_->err == "still heard\n"; }));
@@ -220,15 +211,7 @@ TEST_F(MonitorTest, StartedAfterTheExitChangesNothing) {
 TEST_F(MonitorTest, StopEndsAContainerWhoseClientDoesNotRead) {
   begin();
   auto& process = run_container();
-  client_->reading = false;
-  const std::string block(64 * 1024, 'x');
-  std::size_t sent = 0;
-  loop_.run_until(
-      [&] {
-        sent += process.print(block);
-        return false;
-      },
-      milliseconds(200));
+  fill_output(process);
   TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
   MonitorRequest stop;
   stop.op = MonitorRequest::Op::kStop;
@@ -314,13 +297,7 @@ TEST_F(MonitorTest, ExecRunsBesideTheContainer) {
 
 TEST_F(MonitorTest, ExecInAVmThatStillBootsIsRefused) {
   begin();
-  TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
-  wire::ProcessStart start;
-  start.process_json = "{}";
-  other.start(start);
-  ASSERT_TRUE(until([&] { return other.ended(); }));
-  EXPECT_EQ(other.events.back().code, 125);
-  EXPECT_NE(other.events.back().message.find("not running"), std::string::npos);
+  EXPECT_NE(refused_exec().find("not running"), std::string::npos);
 }
 
 TEST_F(MonitorTest, ExecAfterTheFirstOutputAndBeforeTheNewsOfTheStartWaitsForIt) {

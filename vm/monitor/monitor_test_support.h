@@ -134,6 +134,33 @@ class MonitorTest : public ::testing::Test {
     }
   }
 
+  // The client reads no more, and everything between it and the guest is filled: until the guest has
+  // no credit left. How much that took.
+  std::size_t fill_output(testing::FakeAgent::Process& process) {
+    client_->reading = false;
+    const std::string block(64 * 1024, 'x');
+    std::size_t sent = 0;
+    loop_.run_until(
+        [&] {
+          sent += process.print(block);
+          return false;
+        },
+        milliseconds(300));
+    return sent;
+  }
+
+  // Why the monitor refuses to start a further process.
+  std::string refused_exec() {
+    TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
+    wire::ProcessStart start;
+    start.process_json = "{}";
+    other.start(start);
+    EXPECT_TRUE(until([&] { return other.ended(); }));
+    if (!other.ended()) return {};
+    EXPECT_EQ(other.events.back().code, 125);
+    return other.events.back().message;
+  }
+
   // What a command leaves to the monitor.
   void prepare() {
     const VmPaths paths = store_.paths(record_.id);

@@ -1,6 +1,4 @@
 // Making a VM that begins where a snapshot was made: the same container, another identity.
-#include <sys/random.h>
-
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -18,20 +16,6 @@ namespace vm {
 namespace {
 
 constexpr std::size_t kShortIdChars = 12;
-
-std::string random_hex(std::size_t digits) {
-  std::string bytes(digits / 2, '\0');
-  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    base::throw_errno("reading random bytes");
-  }
-  static constexpr char kHex[] = "0123456789abcdef";
-  std::string text;
-  for (const char c : bytes) {
-    text += kHex[static_cast<unsigned char>(c) >> 4];
-    text += kHex[static_cast<unsigned char>(c) & 15];
-  }
-  return text;
-}
 
 VmRecord clone_record(const Snapshot& snapshot, const CloneOptions& options) {
   VmRecord record;

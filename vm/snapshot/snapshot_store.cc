@@ -126,7 +126,7 @@ std::vector<VmRecord> SnapshotStore::clones(const std::string& tag) const {
   return clones;
 }
 
-void SnapshotStore::remove(const std::string& tag) {
+void SnapshotStore::remove(const std::string& tag) const {
   const OpenSnapshot snapshot = open(tag);
   if (::flock(snapshot.lock.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) base::throw_errno("locking snapshot", tag);

@@ -49,7 +49,7 @@ class SnapshotStore {
   // VMs that run on its memory now.
   std::vector<VmRecord> clones(const std::string& tag) const;
   // Refused while somebody uses it.
-  void remove(const std::string& tag);
+  void remove(const std::string& tag) const;
 
   // Throws unless the snapshot is whole, unaltered, and of a machine that can be restored here. Reads
   // whole files only when somebody touched them since they were published.
