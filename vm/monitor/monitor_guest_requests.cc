@@ -53,9 +53,9 @@ void Monitor::kill(const std::string& text, const MonitorRequest& request, const
   wire::ControlRequest control;
   control.op = wire::ControlRequest::Op::kSignalContainer;
   control.signal = request.signal;
-  guest_->control(control, kControlDeadline, [reply](base::Result<wire::ControlReply> result) {
-    reply(answer(error_of(result)));
-  });
+  guest_->control(
+      control, kControlDeadline,
+      [reply](const base::Result<wire::ControlReply>& result) { reply(answer(error_of(result))); });
 }
 
 void Monitor::pause(const std::string& text, const Reply& reply) {
@@ -156,27 +156,27 @@ void Monitor::resume_machine(std::function<void(const std::string& error)> done)
     loop_.post([done = std::move(done)] { done("the VM is gone"); });
     return;
   }
-  machine_->resume(
-      kControlDeadline, [this, done = std::move(done)](const base::Result<void>& result) {
-        if (!result.ok()) {
-          done(result.error().what());
-          return;
-        }
-        if (record_.status == VmStatus::kPaused) {
-          record_.status = VmStatus::kRunning;
-          save();
-        }
-        // A guest's clock stands still with its vCPUs.
-        wire::ControlRequest clock;
-        clock.op = wire::ControlRequest::Op::kSetClock;
-        clock.wall_clock_ns = wall_clock_ns();
-        guest_->control(clock, kControlDeadline, [done](base::Result<wire::ControlReply> set) {
-          const std::string error = error_of(set);
-          if (!error.empty()) base::log_warn(base::cat("setting the guest's clock: ", error));
-          done("");
-        });
-        for (const int signal : std::exchange(signals_while_paused_, {})) signal_container(signal);
-      });
+  machine_->resume(kControlDeadline, [this,
+                                      done = std::move(done)](const base::Result<void>& result) {
+    if (!result.ok()) {
+      done(result.error().what());
+      return;
+    }
+    if (record_.status == VmStatus::kPaused) {
+      record_.status = VmStatus::kRunning;
+      save();
+    }
+    // A guest's clock stands still with its vCPUs.
+    wire::ControlRequest clock;
+    clock.op = wire::ControlRequest::Op::kSetClock;
+    clock.wall_clock_ns = wall_clock_ns();
+    guest_->control(clock, kControlDeadline, [done](const base::Result<wire::ControlReply>& set) {
+      const std::string error = error_of(set);
+      if (!error.empty()) base::log_warn(base::cat("setting the guest's clock: ", error));
+      done("");
+    });
+    for (const int signal : std::exchange(signals_while_paused_, {})) signal_container(signal);
+  });
 }
 
 }  // namespace vm

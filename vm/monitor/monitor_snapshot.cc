@@ -100,41 +100,43 @@ void Monitor::save_to(const std::string& text, const MonitorRequest& request, co
   saving_->answer.link_epoch = restored_ ? plan_.restore->link_epoch : 1;
   wire::ControlRequest quiesce;
   quiesce.op = wire::ControlRequest::Op::kQuiesce;
-  guest_->control(quiesce, kQuiesceDeadline,
-                  [this, weak = std::weak_ptr(saving_)](base::Result<wire::ControlReply> result) {
-                    if (weak.expired()) return;
-                    // One that came too late has frozen the container all the same.
-                    saving_->quiesced = !result.ok() || result.value().ok;
-                    saving_->note("quiesce");
-                    const std::string error = error_of(result);
-                    if (!error.empty()) {
-                      go_on_after_saving(base::cat("quiescing the container: ", error));
-                      return;
-                    }
-                    next_saving_step("save.quiesced", &Monitor::bring_to_rest);
-                  });
+  guest_->control(
+      quiesce, kQuiesceDeadline,
+      [this, weak = std::weak_ptr(saving_)](const base::Result<wire::ControlReply>& result) {
+        if (weak.expired()) return;
+        // One that came too late has frozen the container all the same.
+        saving_->quiesced = !result.ok() || result.value().ok;
+        saving_->note("quiesce");
+        const std::string error = error_of(result);
+        if (!error.empty()) {
+          go_on_after_saving(base::cat("quiescing the container: ", error));
+          return;
+        }
+        next_saving_step("save.quiesced", &Monitor::bring_to_rest);
+      });
 }
 
 void Monitor::bring_to_rest() {
   saving_->at_rest = true;
-  guest_->suspend(kRestDeadline, [this, weak = std::weak_ptr(saving_)](base::Result<void> result) {
-    if (weak.expired()) return;
-    if (!result.ok()) {
-      go_on_after_saving(result.error().what());
-      return;
-    }
-    saving_->note("rest");
-    saving_->pause_began = saving_->step_began;
-    saving_->paused = true;
-    machine_->pause(kMachineDeadline, [this, weak](const base::Result<void>& paused) {
-      if (weak.expired()) return;
-      if (!paused.ok()) {
-        go_on_after_saving(paused.error().what());
-        return;
-      }
-      next_saving_step("save.paused", &Monitor::write_snapshot);
-    });
-  });
+  guest_->suspend(
+      kRestDeadline, [this, weak = std::weak_ptr(saving_)](const base::Result<void>& result) {
+        if (weak.expired()) return;
+        if (!result.ok()) {
+          go_on_after_saving(result.error().what());
+          return;
+        }
+        saving_->note("rest");
+        saving_->pause_began = saving_->step_began;
+        saving_->paused = true;
+        machine_->pause(kMachineDeadline, [this, weak](const base::Result<void>& paused) {
+          if (weak.expired()) return;
+          if (!paused.ok()) {
+            go_on_after_saving(paused.error().what());
+            return;
+          }
+          next_saving_step("save.paused", &Monitor::write_snapshot);
+        });
+      });
 }
 
 void Monitor::write_snapshot() {
@@ -238,13 +240,14 @@ void Monitor::thaw_after_saving() {
   wire::ControlRequest thaw;
   thaw.op = wire::ControlRequest::Op::kThaw;
   thaw.wall_clock_ns = wall_clock_ns();
-  guest_->control(thaw, kQuiesceDeadline,
-                  [this, weak = std::weak_ptr(saving_)](base::Result<wire::ControlReply> result) {
-                    if (weak.expired()) return;
-                    const std::string error = error_of(result);
-                    saving_over(error.empty() ? saving_->answer.error
-                                              : base::cat("the container does not go on: ", error));
-                  });
+  guest_->control(
+      thaw, kQuiesceDeadline,
+      [this, weak = std::weak_ptr(saving_)](const base::Result<wire::ControlReply>& result) {
+        if (weak.expired()) return;
+        const std::string error = error_of(result);
+        saving_over(error.empty() ? saving_->answer.error
+                                  : base::cat("the container does not go on: ", error));
+      });
 }
 
 void Monitor::saving_over(std::string error) {
@@ -285,26 +288,27 @@ void Monitor::identify_clone() {
       identity.files.push_back(file);
     }
   }
-  guest_->control(request, kIdentifyDeadline, [this](base::Result<wire::ControlReply> result) {
-    if (container_over_) return;
-    const std::string error = error_of(result);
-    if (!error.empty()) {
-      container_ended(125, base::cat("the clone could not take its identity: ", error));
-      return;
-    }
-    milestone("guest");
-    base::fault_point("monitor.guest");
-    step_deadline_.reset();
-    agent_ready_ = true;
-    start_container();
-  });
+  guest_->control(
+      request, kIdentifyDeadline, [this](const base::Result<wire::ControlReply>& result) {
+        if (container_over_) return;
+        const std::string error = error_of(result);
+        if (!error.empty()) {
+          container_ended(125, base::cat("the clone could not take its identity: ", error));
+          return;
+        }
+        milestone("guest");
+        base::fault_point("monitor.guest");
+        step_deadline_.reset();
+        agent_ready_ = true;
+        start_container();
+      });
 }
 
 void Monitor::thaw_clone() {
   wire::ControlRequest thaw;
   thaw.op = wire::ControlRequest::Op::kThaw;
   thaw.wall_clock_ns = wall_clock_ns();
-  guest_->control(thaw, kIdentifyDeadline, [this](base::Result<wire::ControlReply> result) {
+  guest_->control(thaw, kIdentifyDeadline, [this](const base::Result<wire::ControlReply>& result) {
     if (container_over_) return;
     const std::string error = error_of(result);
     if (error.empty()) {

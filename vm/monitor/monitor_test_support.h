@@ -32,7 +32,7 @@ class TestClient {
     link_->set_handler(std::move(handler));
   }
 
-  void start(wire::ProcessStart start) {
+  void start(const wire::ProcessStart& start) {
     if (wire::needs_stdio(start)) {
       stdio = link_->open(wire::kStdioService, "1");
       listen(*stdio, out, out_ended);
@@ -50,7 +50,7 @@ class TestClient {
     control->send(wire::to_json(start));
   }
 
-  void command(const wire::ProcessCommand& command) { control->send(wire::to_json(command)); }
+  void command(const wire::ProcessCommand& command) const { control->send(wire::to_json(command)); }
 
   void ask(const MonitorRequest& request) {
     request_ = std::make_unique<wire::MessageStream>(link_->open(wire::kRequestService, ""));

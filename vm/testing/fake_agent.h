@@ -30,8 +30,8 @@ class FakeAgent {
     std::vector<wire::ProcessCommand> commands;
 
     // Sends as much as the credit allows; returns how much that was.
-    std::size_t print(std::string_view text) { return send(*stdio, text); }
-    std::size_t complain(std::string_view text) { return send(*err, text); }
+    std::size_t print(std::string_view text) const { return send(*stdio, text); }
+    std::size_t complain(std::string_view text) const { return send(*err, text); }
     void started();
     // Ends the outputs, then reports the exit.
     void exit(int code, int signal = 0);
