@@ -394,7 +394,7 @@ void Monitor::signal_container(int signal) {
   wire::ControlRequest control;
   control.op = wire::ControlRequest::Op::kSignalContainer;
   control.signal = signal;
-  guest_->control(control, kControlDeadline, [](base::Result<wire::ControlReply> result) {
+  guest_->control(control, kControlDeadline, [](const base::Result<wire::ControlReply>& result) {
     if (!result.ok()) base::log_warn(base::cat("stopping: ", result.error().what()));
   });
 }
@@ -559,7 +559,7 @@ MonitorReply Monitor::end_reply() const {
   return reply;
 }
 
-void Monitor::send_end(Attached& client) {
+void Monitor::send_end(Attached& client) const {
   if (std::exchange(client.end_sent, true)) return;
   wire::ProcessEvent event;
   if (fail_code_ != 0) {

@@ -141,7 +141,7 @@ class Monitor {
   void on_machine_exit(const hypervisor::MachineExit& exit);
   void finish();
   void tell_the_end();
-  void send_end(Attached& client);
+  void send_end(Attached& client) const;
   void leave_when_done();
   MonitorReply end_reply() const;
 

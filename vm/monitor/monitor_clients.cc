@@ -46,7 +46,8 @@ void Monitor::add_client(base::Fd socket) {
       start_container();
     }
   };
-  handler.on_request = [this](const std::string& text, std::function<void(std::string)> reply) {
+  handler.on_request = [this](const std::string& text,
+                              const std::function<void(std::string)>& reply) {
     on_request(text, reply);
   };
   handler.on_gone = [this, first] {
