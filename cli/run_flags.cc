@@ -156,8 +156,8 @@ void RunFlags::declare_machine(Options& options) {
                   run_.kernel_args = text;
                 });
   options.value(
-      "snapshot", "WHEN", "off; snapshots are not in this version", [](const std::string& text) {
-        if (text == "auto") throw not_in_this_version("snapshots", "use --snapshot off");
+      "snapshot", "WHEN", "off; warm start is not in this version", [](const std::string& text) {
+        if (text == "auto") throw not_in_this_version("warm start", "use --snapshot off");
         if (text != "off") {
           throw base::Error(base::cat("unknown value ", base::quoted(text), ": it is auto or off"));
         }
