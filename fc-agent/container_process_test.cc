@@ -57,7 +57,8 @@ TEST_F(ContainerProcessTest, ExecsUsersAreThoseTheContainerSeesNow) {
                                           "mount --bind \"$0\" /etc/passwd && echo ready && "
                                           "exec sleep 30",
                                           passwd});
-  ASSERT_TRUE(wait([&] { return container->out() == "ready\n"; })) << container->err();
+  ASSERT_TRUE(wait([&] { return container->started() && container->out() == "ready\n"; }))
+      << container->err();
   ProcessStart start;
   start.kind = ProcessStart::Kind::kExec;
   start.use_stdin = false;
@@ -199,7 +200,7 @@ TEST_F(ContainerProcessTest, CloneTakesOverStreamsSignalsAndEndOfTheContainer) {
   start.use_stdin = true;
   ProcessTestClient before(*host_, "p1", start);
   service_.set_ready({"c1", directory_ / "bundle", {}});
-  ASSERT_TRUE(wait([&] { return before.out() == "begins\n"; }));
+  ASSERT_TRUE(wait([&] { return before.started() && before.out() == "begins\n"; }));
 
   ASSERT_NO_FATAL_FAILURE(change_host());
   EXPECT_TRUE(service_.container_running());

@@ -91,8 +91,10 @@ pack() {
   quiet umoci init --layout "$layout"
   quiet umoci new --image "$layout:latest"
   for root in $roots; do
+    # The root is "/": of "./" containers-storage does not take the mode.
     # shellcheck disable=SC2086 # empty or two words
-    tar -cf "$work/layer.tar" --numeric-owner $all_of_root -C "$root" .
+    tar -cf "$work/layer.tar" --numeric-owner $all_of_root \
+      --transform='flags=rh;s|^\./\{0,1\}||' -C "$root" .
     quiet umoci raw add-layer --image "$layout:latest" "$work/layer.tar"
   done
   quiet umoci config --image "$layout:latest" "$@"
