@@ -92,7 +92,10 @@ EventLoop::Registration EventLoop::at(Clock::time_point when, Callback callback)
 }
 
 EventLoop::Registration EventLoop::after(Clock::duration delay, Callback callback) {
-  return at(Clock::now() + delay, std::move(callback));
+  const auto now = Clock::now();
+  // A delay that is longer than the clock can tell never ends.
+  const bool endless = delay > Clock::time_point::max() - now;
+  return at(endless ? Clock::time_point::max() : now + delay, std::move(callback));
 }
 
 void EventLoop::post(Callback callback) {

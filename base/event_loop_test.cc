@@ -45,6 +45,13 @@ TEST(EventLoopTest, TimerIsNeverEarlyAndDroppedOnesDoNotRun) {
   EXPECT_FALSE(dropped_ran);
 }
 
+TEST(EventLoopTest, TimerBeyondTheEndOfTimeNeverRuns) {
+  EventLoop loop;
+  bool ran = false;
+  const auto timer = loop.after(EventLoop::Clock::duration::max(), [&] { ran = true; });
+  EXPECT_FALSE(loop.run_until([&] { return ran; }, milliseconds(20)));
+}
+
 TEST(EventLoopTest, TimerMayDropAnotherDueOneAndItself) {
   EventLoop loop;
   int ran = 0;

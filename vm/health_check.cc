@@ -1,5 +1,6 @@
 #include "vm/health_check.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -16,6 +17,11 @@ constexpr seconds kDefaultInterval{30};
 constexpr seconds kDefaultTimeout{30};
 constexpr int kDefaultRetries = 3;
 
+constexpr std::chrono::milliseconds kMinInterval{1};
+constexpr seconds kMinTimeout{1};
+// What an image may ask for: each check costs this machine something, not only the VM.
+constexpr std::chrono::milliseconds kMinImageInterval{100};
+
 }  // namespace
 
 HealthCheck resolve_health_check(const HealthOptions& options,
@@ -26,8 +32,12 @@ HealthCheck resolve_health_check(const HealthOptions& options,
   check.retries = kDefaultRetries;
   if (image) {
     check.test = image->test;
-    if (image->interval_ns != 0) check.interval = nanoseconds(image->interval_ns);
-    if (image->timeout_ns != 0) check.timeout = nanoseconds(image->timeout_ns);
+    if (image->interval_ns != 0) {
+      check.interval = std::max<nanoseconds>(nanoseconds(image->interval_ns), kMinImageInterval);
+    }
+    if (image->timeout_ns != 0) {
+      check.timeout = std::max<nanoseconds>(nanoseconds(image->timeout_ns), kMinTimeout);
+    }
     if (image->start_period_ns != 0) check.start_period = nanoseconds(image->start_period_ns);
     if (image->retries != 0) check.retries = image->retries;
   }
@@ -42,7 +52,11 @@ HealthCheck resolve_health_check(const HealthOptions& options,
         base::cat("the health check of the image, ", base::quoted(check.test.front()), ", is none"))
         .set_hint("switch it off with --no-healthcheck");
   }
-  if (check.timeout < seconds(1)) {
+  if (check.interval.count() != 0 && check.interval < kMinInterval) {
+    throw base::Error("the time between two health checks has to be at least a millisecond")
+        .set_hint("0 or disable leaves them to fcvm healthcheck run");
+  }
+  if (check.timeout < kMinTimeout) {
     throw base::Error("a health check's time limit has to be at least a second");
   }
   return check;

@@ -20,7 +20,8 @@ struct HealthCheck {
   int retries = 0;                          // failures in a row that make it unhealthy
 };
 
-// The flags', else the image's. Throws base::Error for a check that cannot be one.
+// The flags', else the image's, which is raised to what is bearable. Throws base::Error for a check
+// that cannot be one.
 HealthCheck resolve_health_check(const HealthOptions& options,
                                  const std::optional<image::Healthcheck>& image);
 
