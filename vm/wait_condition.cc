@@ -43,8 +43,17 @@ int VmManager::wait_until(const VmRecord& record,
                                     IN_MOVED_TO | IN_DELETE) < 0) {
     base::throw_errno("watching", store_.records().directory());
   }
+  const bool only_its_end = std::all_of(
+      conditions.begin(), conditions.end(),
+      [](const std::string& condition) { return condition == "exited" || condition == "stopped"; });
   while (true) {
-    const VmRecord now = store_.read(record.id).take();
+    auto found = store_.read(record.id);
+    if (!found.ok() && found.error().errnum() == ENOENT) {
+      throw base::Error(base::cat("VM ", base::quoted(record.name), " has ended and was removed"));
+    }
+    const VmRecord now = std::move(found).take();
+    // Its record never says that it has exited, but goes: its monitor knows.
+    if (only_its_end && now.auto_remove && now.has_monitor()) return wait(now);
     for (const auto& condition : conditions) {
       if (!holds(now, condition)) continue;
       return now.status == VmStatus::kExited ? now.exit_code.value_or(0) : -1;

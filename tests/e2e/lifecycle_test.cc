@@ -107,6 +107,18 @@ TEST(LifecycleTest, WaitReturnsTheStatusWhenTheContainerEnds) {
   EXPECT_EQ(outcome.status, 0);
 }
 
+TEST(LifecycleTest, WaitForTheEndOfAVmThatIsRemovedThenReturnsItsStatus) {
+  for (const char* condition : {"exited", "stopped"}) {
+    const Vm vm({"--rm"}, Vm::sleeping_command("TERM", "exit 33"));
+    Process wait(fcvm_command({"wait", "--condition", condition, vm.name()}));
+    EXPECT_FALSE(wait.wait_for_out("\n", std::chrono::milliseconds(300)));
+    EXPECT_EQ(fcvm({"kill", "-s", "TERM", vm.name()}).status, 0);
+    const Outcome outcome = wait.wait();
+    EXPECT_EQ(outcome.out, "33\n") << outcome;
+    EXPECT_EQ(outcome.status, 0);
+  }
+}
+
 TEST(LifecycleTest, KillWithoutASignalKills) {
   const Vm vm;
   EXPECT_EQ(fcvm({"kill", vm.name()}).status, 0);
