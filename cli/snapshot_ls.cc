@@ -1,5 +1,6 @@
 #include <nlohmann/json.hpp>
 
+#include "base/log.h"
 #include "cli/command.h"
 #include "cli/image_flags.h"
 #include "cli/output.h"
@@ -18,8 +19,8 @@ Json names_of(const std::vector<vm::VmRecord>& clones) {
   return names;
 }
 
-Json json_of(const vm::SnapshotStore& snapshots, const vm::Snapshot& snapshot) {
-  const vm::SnapshotSizes sizes = snapshots.sizes(snapshot);
+Json json_of(const vm::SnapshotStore& snapshots, const vm::Snapshot& snapshot,
+             const vm::SnapshotSizes& sizes) {
   return {{"tag", snapshot.tag},
           {"created", vm::rfc3339_nano(snapshot.created_ns)},
           {"vm", snapshot.vm.name},
@@ -57,19 +58,25 @@ int snapshot_ls(Invocation& invocation) {
   std::string tags;
   std::vector<std::vector<std::string>> table{
       {"TAG", "CREATED", "VM", "IMAGE", "MEMORY", "SHARED", "EXCLUSIVE", "CLONES"}};
-  for (const auto& snapshot : snapshots.list()) {
+  const vm::SnapshotList list = snapshots.list();
+  for (const auto& [snapshot, sizes] : list.snapshots) {
     tags += snapshot.tag + '\n';
     if (quiet) continue;
     if (json) {
-      array.push_back(json_of(snapshots, snapshot));
+      array.push_back(json_of(snapshots, snapshot, sizes));
       continue;
     }
-    const vm::SnapshotSizes sizes = snapshots.sizes(snapshot);
     const std::int64_t age_s = (vm::wall_clock_ns() - snapshot.created_ns) / 1'000'000'000;
     table.push_back({snapshot.tag, human_duration(age_s) + " ago", snapshot.vm.name,
                      snapshot.vm.image, human_mib(snapshot.vm.mem_mib),
                      human_bytes(sizes.shared_bytes), human_bytes(sizes.exclusive_bytes),
                      std::to_string(snapshots.clones(snapshot.tag).size())});
+  }
+  for (const auto& [tag, reason] : list.damaged) {
+    tags += tag + '\n';
+    array.push_back({{"tag", tag}, {"damaged", reason}});
+    table.push_back({tag, "damaged", "-", "-", "-", "-", "-", "-"});
+    if (!quiet && !json) base::log_warn(reason);
   }
   print(json ? dump(array) : quiet ? tags : render_table(table));
   return 0;
@@ -85,7 +92,7 @@ int snapshot_inspect(Invocation& invocation) {
   for (const auto& tag : tags) {
     const vm::OpenSnapshot open = snapshots.open(tag);
     const vm::Snapshot& snapshot = open.snapshot;
-    Json json = json_of(snapshots, snapshot);
+    Json json = json_of(snapshots, snapshot, snapshots.sizes(snapshot));
     json["directory"] = open.directory;
     json["requirements"] = snapshot.requirements;
     json["kernel_digest"] = snapshot.kernel_digest;

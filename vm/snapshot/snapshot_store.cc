@@ -37,6 +37,13 @@ Snapshot read_snapshot(const std::string& directory, const std::string& tag) {
   });
 }
 
+bool is_file_at(const base::Fd& fd, const std::string& path) {
+  struct stat by_fd {};
+  struct stat by_path {};
+  return ::fstat(fd.get(), &by_fd) == 0 && ::lstat(path.c_str(), &by_path) == 0 &&
+         by_fd.st_dev == by_path.st_dev && by_fd.st_ino == by_path.st_ino;
+}
+
 void verify_file(const OpenSnapshot& snapshot, const SnapshotFile& expected) {
   const std::string path = snapshot.path(expected.name);
   const base::Fd file = base::try_open_file(path, O_RDONLY);
@@ -74,21 +81,25 @@ void verify_requirements(const Snapshot& snapshot) {
 
 }  // namespace
 
-std::vector<Snapshot> SnapshotStore::list() const {
-  std::vector<Snapshot> snapshots;
-  if (!base::is_directory(data_.snapshots())) return snapshots;
+SnapshotList SnapshotStore::list() const {
+  SnapshotList list;
+  if (!base::is_directory(data_.snapshots())) return list;
   for (const auto& tag : base::list_directory(data_.snapshots())) {
-    if (tag.starts_with('.')) continue;
+    if (tag.starts_with('.') || !base::is_directory(directory(tag))) continue;
     try {
-      snapshots.push_back(read_snapshot(directory(tag), tag));
+      ListedSnapshot listed{read_snapshot(directory(tag), tag), {}};
+      listed.sizes = sizes(listed.snapshot);
+      list.snapshots.push_back(std::move(listed));
     } catch (const base::Error& error) {
-      base::log_warn(error.what());
+      // Renamed away in one step by whoever removes it.
+      if (base::is_directory(directory(tag))) list.damaged.push_back({tag, error.what()});
     }
   }
-  std::stable_sort(snapshots.begin(), snapshots.end(), [](const Snapshot& a, const Snapshot& b) {
-    return a.created_ns < b.created_ns;
-  });
-  return snapshots;
+  std::stable_sort(list.snapshots.begin(), list.snapshots.end(),
+                   [](const ListedSnapshot& a, const ListedSnapshot& b) {
+                     return a.snapshot.created_ns < b.snapshot.created_ns;
+                   });
+  return list;
 }
 
 OpenSnapshot SnapshotStore::open(const std::string& tag) const {
@@ -127,16 +138,27 @@ std::vector<VmRecord> SnapshotStore::clones(const std::string& tag) const {
 }
 
 void SnapshotStore::remove(const std::string& tag) const {
-  const OpenSnapshot snapshot = open(tag);
-  if (::flock(snapshot.lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) base::throw_errno("locking snapshot", tag);
+  check_tag(tag);
+  const std::string folder = directory(tag);
+  if (!base::is_directory(folder)) throw no_such_snapshot(tag);
+  const std::string record = folder + "/" + kSnapshotRecordFile;
+  // What the record says does not matter, only who holds it.
+  const base::Fd lock = base::try_open_file(record, O_RDONLY | O_NONBLOCK);
+  if (!lock && errno != ENOENT) throw base::Error(errno, "opening the record of snapshot", tag);
+  const bool held = lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0;
+  if (held && errno != EWOULDBLOCK) base::throw_errno("locking snapshot", tag);
+  // Without a record there is nothing to hold: then the clones themselves count.
+  const std::vector<VmRecord> users = clones(tag);
+  if (held || !users.empty()) {
     std::string names;
-    for (const auto& vm : clones(tag)) names += base::cat(names.empty() ? "" : ", ", vm.name);
+    for (const auto& vm : users) names += base::cat(names.empty() ? "" : ", ", vm.name);
     throw base::Error(
         base::cat("snapshot ", base::quoted(tag), " is in use", names.empty() ? "" : " by ", names))
         .set_hint("stop the clones first");
   }
-  storage::discard_directory(snapshot.directory);
+  // Another one may have been removed, and made anew, since the record was opened.
+  if (lock && !is_file_at(lock, record)) throw no_such_snapshot(tag);
+  storage::discard_directory(folder);
 }
 
 void SnapshotStore::verify(const OpenSnapshot& open) const {

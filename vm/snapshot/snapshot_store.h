@@ -28,6 +28,22 @@ struct SnapshotSizes {
   std::uint64_t exclusive_bytes = 0;  // on disk, which would be free without the snapshot
 };
 
+struct ListedSnapshot {
+  Snapshot snapshot;
+  SnapshotSizes sizes;
+};
+
+// What cannot be run, and has to be removed.
+struct DamagedSnapshot {
+  std::string tag;
+  std::string reason;
+};
+
+struct SnapshotList {
+  std::vector<ListedSnapshot> snapshots;  // the oldest first
+  std::vector<DamagedSnapshot> damaged;   // by tag
+};
+
 struct CloneOptions {
   std::string name;  // empty: one is made up
   bool remove = false;
@@ -42,13 +58,13 @@ class SnapshotStore {
   // running and nothing behind.
   Snapshot create(const VmRecord& record, const std::string& tag);
 
-  // By tag; the oldest first. What is damaged is told as a warning and left out.
-  std::vector<Snapshot> list() const;
+  // What is removed meanwhile is left out.
+  SnapshotList list() const;
   OpenSnapshot open(const std::string& tag) const;
   SnapshotSizes sizes(const Snapshot& snapshot) const;
   // VMs that run on its memory now.
   std::vector<VmRecord> clones(const std::string& tag) const;
-  // Refused while somebody uses it.
+  // Also what is damaged, or of another schema. Refused while somebody uses it.
   void remove(const std::string& tag) const;
 
   // Throws unless the snapshot is whole, unaltered, and of a machine that can be restored here. Reads
