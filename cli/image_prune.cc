@@ -1,10 +1,9 @@
 #include <unistd.h>
 
-#include <set>
-
 #include "cli/command.h"
 #include "cli/image_flags.h"
 #include "cli/output.h"
+#include "vm/image_use.h"
 
 namespace cli {
 namespace {
@@ -37,14 +36,18 @@ int image_prune(Invocation& invocation) {
   vm::VmManager manager = invocation.manager();
   image::ImageStore store(manager.store().data());
   if (!force && !confirmed(all)) return 0;
-  std::set<std::string> used;
-  for (const auto& vm : manager.list()) used.insert(vm.image_digest);
   std::uint64_t reclaimed = 0;
   int status = 0;
   for (const auto& disk : store.list()) {
-    if (used.contains(disk.digest) || (!all && !disk.names.empty())) continue;
+    if (!all && !disk.names.empty()) continue;
+    const auto used = [&] { return !vm::image_users(manager.store(), disk.digest).none(); };
     try {
-      reclaimed += store.remove(disk.digest);
+      if (used()) continue;
+      // Once more when nobody can begin to use it: the others took their time.
+      const auto bytes = store.remove(
+          disk.digest, [&] { return used() || (!all && !store.get(disk.digest).names.empty()); });
+      if (!bytes) continue;
+      reclaimed += *bytes;
       print(disk.digest.substr(disk.digest.find(':') + 1) + '\n');
     } catch (const base::Error& error) {
       print_error(invocation.command->name, error);

@@ -1,8 +1,7 @@
-#include <algorithm>
-
 #include "cli/command.h"
 #include "cli/image_flags.h"
 #include "cli/output.h"
+#include "vm/image_use.h"
 
 namespace cli {
 namespace {
@@ -29,20 +28,39 @@ class Remover {
   }
 
   void remove_whole(const image::ImageDisk& disk) {
-    for (const auto& vm : manager_.list()) {
-      if (vm.image_digest != disk.digest) continue;
-      if (!force_) {
-        throw base::Error(base::cat("image used by ", vm.id, ": image is in use by a container"))
-            .set_hint(base::cat("remove the VM ", vm.name, " first, or give --force"));
-      }
-      manager_.remove(vm, true, std::nullopt);
+    const vm::ImageUsers users = users_of(disk);
+    refuse_if_used(users, force_);
+    for (const auto& vm : users.vms) manager_.remove(vm, true, std::nullopt);
+    // Somebody may have begun to use it by now.
+    while (!store_.remove(disk.digest, [&] { return !users_of(disk).none(); })) {
+      refuse_if_used(users_of(disk), false);
     }
-    store_.remove(disk.digest);
     for (const auto& name : disk.names) print(base::cat("Untagged: ", name, "\n"));
     print(base::cat("Deleted: ", disk.digest.substr(disk.digest.find(':') + 1), "\n"));
   }
 
  private:
+  vm::ImageUsers users_of(const image::ImageDisk& disk) const {
+    return vm::image_users(manager_.store(), disk.digest);
+  }
+
+  // With `but_for_vms` only for what is never removed for an image's sake.
+  static void refuse_if_used(const vm::ImageUsers& users, bool but_for_vms) {
+    if (!users.snapshots.empty()) {
+      throw base::Error(
+          base::cat("image is in use by the snapshot ", base::quoted(users.snapshots.front())))
+          .set_hint(base::cat("remove it first: fcvm snapshot rm ", users.snapshots.front()));
+    }
+    for (const auto& vm : users.vms) {
+      if (vm.status == vm::VmStatus::kCreating) {
+        throw base::Error(base::cat("image used by ", vm.id, ": a VM that is being made"));
+      }
+      if (but_for_vms) continue;
+      throw base::Error(base::cat("image used by ", vm.id, ": image is in use by a container"))
+          .set_hint(base::cat("remove the VM ", vm.name, " first, or give --force"));
+    }
+  }
+
   vm::VmManager& manager_;
   image::ImageStore& store_;
   bool force_;

@@ -93,7 +93,7 @@ int podman_create(Invocation& invocation) {
   const base::Fd cidfile = make_cidfile(run.cidfile, rollback);
   image::ImageDisk image = take_image(manager, wanted, interrupt.cancellation());
   const vm::VmRecord record = manager.create(run, image);
-  // From here on the record says that it is used.
+  // From here on the record says that it is used (vm/image_use.h).
   image.in_use.reset();
   if (cidfile) base::write_all(cidfile, record.id);
   // Whatever happened until here is taken back by the next command.
@@ -116,7 +116,7 @@ int podman_run(Invocation& invocation) {
   image::ImageDisk image = take_image(manager, wanted, interrupt.cancellation());
   timings.note("image");
   const vm::VmRecord record = manager.create(run, image);
-  // From here on the record says that it is used.
+  // From here on the record says that it is used (vm/image_use.h).
   image.in_use.reset();
   rollback.push([&] { manager.remove(record, true, 0); });
   timings.note("created");

@@ -312,8 +312,10 @@ void ImageStore::untag(const std::string& name) const {
   NameIndex(data_).remove(name);
 }
 
-std::uint64_t ImageStore::remove(const std::string& digest) const {
-  return base::with_context(base::cat("removing image ", base::quoted(digest)), [&] {
+std::optional<std::uint64_t> ImageStore::remove(const std::string& digest,
+                                                const std::function<bool()>& used) const {
+  const std::string context = base::cat("removing image ", base::quoted(digest));
+  return base::with_context(context, [&]() -> std::optional<std::uint64_t> {
     const std::string hex = hex_of(digest);
     if (!is_hex_digest(hex)) throw base::Error("it is no id");
     const base::FileLock building = base::FileLock::acquire(lock_path(data_, hex));
@@ -324,6 +326,7 @@ std::uint64_t ImageStore::remove(const std::string& digest) const {
       if (error.errnum() == ETIMEDOUT) throw base::Error("another command is about to use it");
       throw;
     }
+    if (used && used()) return std::nullopt;
     const NameIndex index(data_);
     for (const NameEntry& entry : index.list()) {
       if (entry.digest == base::cat(kDigestPrefix, hex)) index.remove(entry.name);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -81,8 +82,10 @@ class ImageStore {
   // Takes a name away. The image stays.
   void untag(const std::string& name) const;
   // Removes an image with its names; returns the bytes that became free. Waits a moment for commands
-  // that are about to use it; throws base::Error when they go on using it.
-  std::uint64_t remove(const std::string& digest) const;
+  // that are about to use it; throws base::Error when they go on using it. `used` is asked once
+  // nobody can begin to use it any more: the image stays, and nothing is returned, when it says yes.
+  std::optional<std::uint64_t> remove(const std::string& digest,
+                                      const std::function<bool()>& used = {}) const;
   // Removes what builders and removers that were killed have left. Cheap when there is nothing.
   void sweep() const;
   // Forgets names whose image is gone.

@@ -115,6 +115,21 @@ TEST_F(ImageStoreTest, DiskThatWasRemovedIsMadeAgain) {
   EXPECT_TRUE(base::path_exists(first.disk_path));
 }
 
+TEST_F(ImageStoreTest, ImageThatIsUsedAtTheLastMomentStays) {
+  ImageDisk disk = store_->ensure(archive({{testing::file("a", "1")}}));
+  const std::string digest = disk.digest;
+  const std::string path = disk.disk_path;
+  store_->tag(digest, "docker.io/library/kept:1");
+  int asked = 0;
+  disk.in_use.reset();
+  EXPECT_FALSE(store_->remove(digest, [&] { return ++asked > 0; }));
+  EXPECT_EQ(asked, 1);
+  EXPECT_TRUE(base::path_exists(path));
+  EXPECT_TRUE(store_->find("kept:1"));
+  EXPECT_TRUE(store_->remove(digest, [] { return false; }));
+  EXPECT_FALSE(base::path_exists(path));
+}
+
 TEST_F(ImageStoreTest, SeveralAtOnceBuildItOnce) {
   const std::string reference = archive({{testing::file("a", std::string(1 << 20, 'a'))}});
   std::vector<pid_t> children;

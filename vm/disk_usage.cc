@@ -3,10 +3,10 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <set>
 #include <system_error>
 
 #include "image/image_store.h"
+#include "vm/image_use.h"
 
 namespace vm {
 namespace {
@@ -55,14 +55,13 @@ std::vector<DiskUsage> disk_usage(const VmStore& store) {
   assets.type = "Assets";
   DiskUsage cache;
   cache.type = "Cache";
-  std::set<std::string> used;
   for (const auto& record : store.list()) {
-    used.insert(record.image_digest);
     add(vms, record.has_monitor(), vm_bytes(store, record));
   }
   const storage::DataDirectory& data = store.data();
   for (const auto& image : image::ImageStore(data).list()) {
-    add(images, used.contains(image.digest), tree_bytes(fs::path(image.disk_path).parent_path()));
+    add(images, !image_users(store, image.digest).none(),
+        tree_bytes(fs::path(image.disk_path).parent_path()));
   }
   for (const auto& folder : {data.kernels(), data.initramfs(), data.rootfs()}) {
     add(assets, true, tree_bytes(folder));

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/base64.h"
@@ -340,6 +341,35 @@ TEST_F(ImageTest, PruneRemovesWhatHasNoNameAndSaysWhatThatGave) {
   EXPECT_EQ(fcvm({"image", "prune", "-f"}).out, "Total reclaimed space: 0 B\n");
 }
 
+TEST_F(ImageTest, ImageOfASnapshotStaysUntilTheSnapshotGoes) {
+  const Registry registry;
+  const std::string name = push(registry, "app:1");
+  configure(insecure(registry));
+  const std::string id = id_of(fcvm({"pull", name}));
+  // Of a schema that nobody knows yet: not to be run, but its owner's all the same.
+  dir_.write("data/snapshots/kept/snapshot.json", R"({"schema":999,"image":")" + id + "\"}");
+  for (const Words& args : {Words{"image", "rm", name}, Words{"image", "rm", "--force", name},
+                            Words{"image", "rm", "--all"}}) {
+    const Outcome refused = fcvm(args);
+    EXPECT_EQ(refused.status, 125) << refused;
+    EXPECT_THAT(refused.err, HasSubstr("in use by the snapshot 'kept'"));
+    EXPECT_THAT(refused.err, HasSubstr("fcvm snapshot rm kept"));
+  }
+  EXPECT_EQ(fcvm({"image", "prune", "-a", "-f"}).out, "Total reclaimed space: 0 B\n");
+  EXPECT_THAT(listed(), ElementsAre(name));
+
+  const Outcome listed_snapshots = fcvm({"snapshot", "ls"});
+  EXPECT_EQ(listed_snapshots.status, 0) << listed_snapshots;
+  EXPECT_THAT(listed_snapshots.out, MatchesRegex("TAG .*\nkept +damaged .*\n"));
+  EXPECT_THAT(listed_snapshots.err, HasSubstr("snapshot 'kept'"));
+  const auto json = nlohmann::json::parse(fcvm({"snapshot", "ls", "--json"}).out);
+  EXPECT_EQ(json.at(0).at("tag"), "kept");
+  EXPECT_THAT(json.at(0).at("damaged").get<std::string>(), HasSubstr("snapshot 'kept'"));
+  EXPECT_EQ(fcvm({"snapshot", "rm", "kept"}).out, "kept\n");
+  EXPECT_THAT(fcvm({"image", "prune", "-a", "-f"}).out, HasSubstr(id + "\n"));
+  EXPECT_THAT(listed(), IsEmpty());
+}
+
 TEST_F(ImageTest, TwoThatPullAtOnceMakeOneDisk) {
   const Registry registry;
   const std::string name = push(registry, "app:1");
@@ -442,6 +472,49 @@ TEST(ImageRunTest, ImageOfARegistryRunsAgainWithoutIt) {
   EXPECT_EQ(forced.status, 0) << forced;
   EXPECT_THAT(forced.out, HasSubstr("Deleted: "));
   EXPECT_THAT(fcvm({"ls", "-a", "--json"}).out, testing::Not(HasSubstr(id)));
+}
+
+// Its monitor has not begun yet: only the record speaks of it.
+TEST(ImageOfAVmTest, ImageOfAVmThatIsBeingStartedStays) {
+  FCVM_REQUIRE(vm);
+  FCVM_REQUIRE_THAT(build, missing_fault_points());
+  const ImageDisksRestored disks;
+  const LeakCheck leaks;
+  const TempDir dir;
+  const std::string image = make_test_image(dir.path(), unique_name("starting"));
+  const Outcome pulled = fcvm({"image", "pull", image});
+  ASSERT_EQ(pulled.status, 0) << pulled;
+  const std::string id = pulled.out.substr(0, pulled.out.find('\n'));
+  const std::string name = unique_name("starting");
+  const RemoveAtEnd remove(name);
+  Command command = fcvm_command(
+      run_args({"--name", name, "--cidfile", dir / "cid"}, {"busybox", "echo", "started"}, image));
+  command.env = {"FCVM_FAULT=monitor.locked=stop"};
+  Process starting(std::move(command));
+  int monitor = 0;
+  const auto stopped = [&] {
+    const std::string vm = base::try_read_file(dir / "cid").value_or("");
+    if (vm.size() != 64) return false;
+    for (const int pid : find_processes("fcvm-monitor", vm)) {
+      monitor = pid;
+      const auto stat = base::try_read_file("/proc/" + std::to_string(pid) + "/stat");
+      if (stat && stat->find(") T ") != std::string::npos) return true;
+    }
+    return false;
+  };
+  while (!stopped() && !starting.ended()) std::this_thread::yield();
+  ASSERT_FALSE(starting.ended()) << starting.err();
+  for (const Words& flags : {Words{}, Words{"--force"}}) {
+    Words args{"image", "rm", id};
+    args.insert(args.end(), flags.begin(), flags.end());
+    const Outcome refused = fcvm(args);
+    EXPECT_EQ(refused.status, 125) << refused;
+    EXPECT_THAT(refused.err, HasSubstr("a VM that is being made"));
+  }
+  ::kill(monitor, SIGCONT);
+  const Outcome done = starting.wait();
+  EXPECT_EQ(done.out, "started\n") << done;
+  EXPECT_EQ(fcvm({"rm", name}).status, 0);
 }
 
 }  // namespace
