@@ -13,6 +13,7 @@ int exit_status(const Invocation& invocation, const vm::SessionResult& result) {
       break;
     case vm::SessionResult::End::kOutputClosed:
     case vm::SessionResult::End::kExited:
+    case vm::SessionResult::End::kInterrupted:
     case vm::SessionResult::End::kDetached:
     case vm::SessionResult::End::kStarted:
       break;

@@ -14,6 +14,7 @@
 #include "cli/interrupt.h"
 #include "cli/log_sink.h"
 #include "cli/output.h"
+#include "vm/helper_session.h"
 
 namespace {
 
@@ -95,6 +96,8 @@ int main(int argc, char** argv) {
     return run(argc, argv, verb);
   } catch (const cli::HelpShown&) {
     return 0;
+  } catch (const vm::Interrupted& interrupted) {
+    return 128 + interrupted.signal;
   } catch (const base::Cancelled&) {
     return 128 + (cli::InterruptGuard::signal() != 0 ? cli::InterruptGuard::signal() : SIGINT);
   } catch (const cli::UsageError& error) {

@@ -18,8 +18,10 @@ int run_ps(Invocation& invocation, const vm::VmManager& manager, const vm::VmRec
   wire::ProcessStart start;
   start.kind = wire::ProcessStart::Kind::kExec;
   start.process_json = manager.exec_process(record, exec);
+  vm::SessionOptions session;
+  session.signals_end = true;
   base::EventLoop loop;
-  return exit_status(invocation, vm::run_session(loop, manager.connect(record), start, {}));
+  return exit_status(invocation, vm::run_session(loop, manager.connect(record), start, session));
 }
 
 }  // namespace

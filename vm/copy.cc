@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -51,6 +52,14 @@ void check(const HelperResult& result, const VmRecord& record) {
   throw base::Error(base::cat("in VM ", base::quoted(record.name), ": ", result.error));
 }
 
+// What the copy of `path` is called: by what was asked for, for the guest's links would choose any
+// name. Empty when only what is in it was.
+std::string name_of(const std::string& path) {
+  if (path.ends_with("/.")) return "";
+  const std::filesystem::path whole = std::filesystem::path(path).lexically_normal();
+  return whole.has_filename() ? whole.filename() : whole.parent_path().filename();
+}
+
 std::size_t read_some(const base::Fd& from, char* buffer, std::size_t size) {
   while (true) {
     const ssize_t n = ::read(from.get(), buffer, size);
@@ -76,6 +85,7 @@ void copy_from_vm(const VmManager& manager, const VmRecord& record,
     const base::Fd from = std::move(pipe.read);
     wire::ReceiveOptions receive;
     receive.overwrite = options.overwrite;
+    receive.name = name_of(request.path);
     if (options.change_owner) receive.owner = {::geteuid(), ::getegid()};
     wire::receive_tree(
         wire::TreeRoot(), host_path,

@@ -17,7 +17,8 @@ struct CopyOptions {
 
 // Between a running container and this host (wire/tree.h). A `container_path` that is not absolute
 // begins where the container's process began. For `host_path` "-" an archive goes to stdout, or comes
-// from stdin. Signals end the copy. All block and throw base::Error.
+// from stdin. All block, and throw base::Error, and Interrupted (vm/helper_session.h) when a signal ends
+// them.
 void copy_from_vm(const VmManager& manager, const VmRecord& record,
                   const std::string& container_path, const std::string& host_path,
                   const CopyOptions& options);

@@ -84,6 +84,7 @@ HelperResult run_helper(base::Fd monitor, const wire::HelperRequest& request,
   options.stdin_fd = streams.stdin_fd;
   options.stdout_fd = streams.stdout_fd;
   options.stderr_fd = errors.write.get();
+  options.signals_end = true;
   SessionResult session;
   try {
     if (work) {
@@ -109,13 +110,17 @@ HelperResult run_helper(base::Fd monitor, const wire::HelperRequest& request,
   if (result.error.empty() && session.end == SessionResult::End::kFailed) {
     result.error = plain_line(session.message);
   }
+  if (session.signal != 0 && (result.exit_code != 0 || failure)) {
+    Interrupted interrupted;
+    interrupted.signal = session.signal;
+    throw interrupted;
+  }
   // When our side stopped first the helper's failure only follows from it.
   const bool ours_first = session.end == SessionResult::End::kOutputClosed;
   if (failure && (ours_first || result.exit_code == 0 || result.error.empty())) {
     std::rethrow_exception(failure);
   }
   if (ours_first && session.output_error) throw base::Error(*session.output_error);
-  if (result.exit_code > 128 && result.error.empty()) throw base::Cancelled{};
   if (result.exit_code != 0 && result.error.empty()) {
     result.error = base::cat("the guest's helper ended with ", result.exit_code);
   }

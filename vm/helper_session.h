@@ -4,10 +4,16 @@
 #include <optional>
 #include <string>
 
+#include "base/error.h"
 #include "base/fd.h"
 #include "wire/helper.h"
 
 namespace vm {
+
+// A signal of the user's ended it.
+struct Interrupted : base::Cancelled {
+  int signal = 0;
+};
 
 // Of a helper of the agent's (wire/helper.h).
 struct HelperResult {
@@ -19,7 +25,8 @@ struct HelperResult {
 // the streams of these descriptors, for which -1 stands for none. `work` runs beside it in a thread
 // of its own (all signals blocked) and deals with the other ends. Neither may outlive the call: the
 // caller's `release` is called when the helper has ended, and has to make `work` return. An exception
-// of `work` is thrown when the helper itself did not fail first. Throws base::Error.
+// of `work` is thrown when the helper itself did not fail first. SIGINT, SIGTERM, SIGHUP and SIGQUIT
+// end it, whether the guest answers or not. Throws base::Error and Interrupted.
 struct HelperStreams {
   int stdin_fd = -1;
   int stdout_fd = -1;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <memory>
 #include <optional>
@@ -27,6 +28,8 @@ constexpr char kOtherVersionHint[] =
     "a VM started by another version of fcvm may have to be started anew";
 constexpr int kOutputClosedCode = 126;
 constexpr int kOutputLostCode = 125;
+// For the process to end by the signal itself.
+constexpr std::chrono::seconds kSignalPatience{1};
 
 // Passes what is typed on a terminal to a pipe, looking for the detach keys. A pipe, so that the pump
 // behind it reads a descriptor that is ours alone.
@@ -115,6 +118,7 @@ class Session {
   void on_event(std::string_view message);
   void on_started();
   void on_signal(int signal);
+  void on_deadly_signal(int signal);
   void send(const wire::ProcessCommand& command);
   void check_output(const wire::StreamPump& pump, bool is_terminal);
   void output_reset(bool& over, bool has_output);
@@ -131,6 +135,7 @@ class Session {
   // SIGWINCH and SIGCONT change nothing when they are not ours to handle.
   base::SignalWatch window_signals_;
   std::optional<base::SignalWatch> signals_;
+  base::EventLoop::Registration patience_;
   std::unique_ptr<wire::Link> link_;
   std::unique_ptr<wire::MessageStream> control_;
   std::unique_ptr<wire::StreamPump> stdio_;
@@ -310,6 +315,19 @@ void Session::on_signal(int signal) {
     command.signal = signal;
   }
   send(command);
+  const bool deadly =
+      signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+  if (deadly && options_.signals_end) on_deadly_signal(signal);
+}
+
+void Session::on_deadly_signal(int signal) {
+  const auto leave = [this] { finish(SessionResult::End::kInterrupted, 128 + result_.signal); };
+  if (result_.signal != 0) {
+    leave();
+    return;
+  }
+  result_.signal = signal;
+  patience_ = loop_.after(kSignalPatience, leave);
 }
 
 void Session::send(const wire::ProcessCommand& command) {

@@ -21,16 +21,20 @@ struct SessionOptions {
   std::string detach_keys;
   // Pass the signals below on; without it they do to this program what they do to any.
   bool proxy_signals = true;
+  // With proxy_signals: SIGINT, SIGTERM, SIGHUP and SIGQUIT end the session, too, when the process
+  // has not ended a second later, or at the next one. For what the user waits for and did not start.
+  bool signals_end = false;
   // The process runs: called once, before its output is complete.
   std::function<void()> on_started;
 };
 
 struct SessionResult {
   enum class End {
-    kExited,        // exit_code is the process's own, or 128 + signal
-    kFailed,        // it never ran, or the VM failed under it: exit_code is 125, 126 or 127
-    kDetached,      // the detach keys were typed; the process goes on
-    kStarted,       // ProcessStart::detach: it runs
+    kExited,       // exit_code is the process's own, or 128 + signal
+    kFailed,       // it never ran, or the VM failed under it: exit_code is 125, 126 or 127
+    kDetached,     // the detach keys were typed; the process goes on
+    kStarted,      // ProcessStart::detach: it runs
+    kInterrupted,  // by a signal (signals_end): exit_code is 128 + its number; the process may go on
     kOutputClosed,  // our output cannot be written; the process goes on. 126 when nobody reads it
                     // any more, as podman, otherwise 125
   };
@@ -38,6 +42,7 @@ struct SessionResult {
   int exit_code = 0;
   bool oom_killed = false;
   std::string message;  // kFailed: why
+  int signal = 0;       // signals_end: the first that came, however this ended
   // Output of the process was lost on the way. With kExited only when that is not because nobody
   // reads it any more; exit_code 0 is 125 then.
   std::optional<base::Error> output_error;

@@ -60,6 +60,8 @@ const char* end_name(SessionResult::End end) {
       return "started";
     case SessionResult::End::kOutputClosed:
       return "output closed";
+    case SessionResult::End::kInterrupted:
+      return "interrupted";
   }
   return "?";
 }
@@ -166,6 +168,7 @@ class SessionTest : public ::testing::Test {
   base::Fd err_;
   base::Fd device_;
   std::string detach_keys_;
+  bool signals_end_ = false;
   std::function<void()> in_child_on_started_;
   pid_t child_ = -1;
   base::Fd words_pipe_;
@@ -196,6 +199,7 @@ class SessionTest : public ::testing::Test {
       base::EventLoop loop;
       SessionOptions options;
       options.detach_keys = detach_keys_;
+      options.signals_end = signals_end_;
       options.on_started = in_child_on_started_;
       const auto result = run_session(loop, base::Fd(socket), how, options);
       base::write_all(words, base::cat(end_name(result.end), " ", result.message,
@@ -413,6 +417,29 @@ TEST_F(SessionTest, SignalBeforeTheStartIsPassedOnToo) {
   EXPECT_EQ(guest.commands.at(0).signal, SIGINT);
   guest.exit(130);
   EXPECT_EQ(end(), 130);
+}
+
+TEST_F(SessionTest, SignalEndsTheWaitForAGuestThatDoesNotAnswer) {
+  signals_end_ = true;
+  start(plain_start(false));
+  process().started();
+  ::kill(child_, SIGTERM);
+  EXPECT_EQ(end(), 128 + SIGTERM);
+  EXPECT_EQ(words_, "interrupted ");
+  ASSERT_EQ(process().commands.size(), 1U);
+  EXPECT_EQ(process().commands.at(0).signal, SIGTERM);
+}
+
+TEST_F(SessionTest, ProcessThatAnswersTheSignalSaysHowItEnded) {
+  signals_end_ = true;
+  start(plain_start(false));
+  process().started();
+  ::kill(child_, SIGINT);
+  ASSERT_TRUE(until([&] { return !process().commands.empty(); }));
+  process().exit(7);
+  // A slow machine may have lost its patience first.
+  const int code = end();
+  EXPECT_TRUE(words_ == "exited " ? code == 7 : code == 130) << words_ << code;
 }
 
 TEST_F(SessionTest, MonitorThatVanishesIsAnError) {

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <utility>
@@ -40,15 +41,23 @@ struct ReceiveOptions {
   bool any_archive = false;
   // Whose everything becomes; absent: whose the archive says.
   std::optional<std::pair<uid_t, gid_t>> owner;
-  bool overwrite = false;      // a directory may replace something else, and the reverse
-  bool trust_special = false;  // device nodes are made, set-user-ID and set-group-ID bits kept
+  bool overwrite = false;  // a directory may replace something else, and the reverse
+  // What it is called in a destination that is a directory, whatever the archive calls it; empty:
+  // what is in it goes there. Absent: as the archive says.
+  std::optional<std::string> name;
+  // Device nodes are made, set-user-ID and set-group-ID bits kept, and with `overwrite` anything may
+  // replace a directory that is not empty: without this only what `name` means may.
+  bool trust_special = false;
+  // Of memory for the directories, whose modes and times are set at the end.
+  std::size_t max_folder_bytes = 64 << 20;
 };
 
 // Unpacks what `source` brings at `destination`: into it when it is a directory, else under its
 // name. Nothing outside is touched, whatever the archive says: names with ".." are refused and no
-// link below `destination` is followed. Reads to the end of the archive. Throws base::Error; what was
-// unpacked before stays.
-void receive_tree(const TreeRoot& root, const std::string& destination, TarReader::Source source,
-                  const ReceiveOptions& options);
+// link below `destination` is followed. A device, FIFO or socket as the place to write to is refused.
+// Reads to the end of `source`; more than 1 MiB behind the end of an archive that is not any is an
+// error. Throws base::Error; what was unpacked before stays.
+void receive_tree(const TreeRoot& root, const std::string& destination,
+                  const TarReader::Source& source, const ReceiveOptions& options);
 
 }  // namespace wire

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -19,10 +21,11 @@ namespace {
 
 using Kind = TarEntry::Kind;
 
-constexpr int kMaxLinks = 40;  // as the kernel's own limit, MAXSYMLINKS
-// Of directories whose mode and time are set at the end, so that what is unpacked into them does not
-// disturb those.
-constexpr std::size_t kMaxDirectories = 1'000'000;
+constexpr int kMaxLinks = 40;                      // as the kernel's own limit, MAXSYMLINKS
+constexpr std::size_t kMaxDepth = 500;             // send_tree() makes less
+constexpr std::size_t kRememberedBytesEach = 128;  // of a directory, beside its name and entry
+// What pads an archive behind its end mark: tar(1) fills a record, 10 KiB unless told otherwise.
+constexpr std::size_t kMaxPaddingBytes = 1 << 20;
 
 std::string descriptor_path(const base::Fd& fd, const std::string& name) {
   return base::cat("/proc/self/fd/", fd.get(), "/", name);
@@ -41,8 +44,15 @@ std::vector<std::string> parts_of(const std::string& path) {
       throw base::Error(base::cat("the archive names ", base::quoted(path), ", which leads out"));
     }
     parts.push_back(part);
+    if (parts.size() > kMaxDepth) throw base::Error(ELOOP, "descending into", parts.front());
   }
   return parts;
+}
+
+std::string joined(const std::vector<std::string>& parts) {
+  std::string path;
+  for (const auto& part : parts) path += path.empty() ? part : '/' + part;
+  return path;
 }
 
 // A place for one thing: an open directory and a name in it.
@@ -68,6 +78,16 @@ Place resolve(const TreeRoot& root, std::string path) {
     path = target.starts_with('/') ? target : folder + "/" + target;
   }
   throw base::Error(ELOOP, "finding", path);
+}
+
+// A device, a FIFO or a socket that the user named as the place to write to stays: who writes to
+// /dev/null means the device.
+void check_replaceable(const Place& place) {
+  struct stat there {};
+  if (::fstatat(place.parent.get(), place.name.c_str(), &there, AT_SYMLINK_NOFOLLOW) != 0) return;
+  if (S_ISREG(there.st_mode) || S_ISDIR(there.st_mode) || S_ISLNK(there.st_mode)) return;
+  throw base::Error(base::cat("the destination ", base::quoted(place.name),
+                              " must be a directory or a regular file"));
 }
 
 class Receiver {
@@ -98,7 +118,8 @@ class Receiver {
         entry.kind == Kind::kSymlink) {
       unexpected(entry);
     }
-    make(place.parent, place.name, entry);
+    check_replaceable(place);
+    make(place.parent, place.name, entry, options_.overwrite);
     if (reader_.next(entry)) unexpected(entry);
   }
 
@@ -119,8 +140,19 @@ class Receiver {
     return parts;
   }
 
-  // The directory of `parts` without the last, below top_, made where missing; no link is followed.
-  base::Fd folder_of(const std::vector<std::string>& parts, bool make_missing) const {
+  // The directory of `parts` without the last, below top_, made where missing. The last one stays
+  // open, for the next entry mostly is in it, too.
+  base::Fd folder_of(const std::vector<std::string>& parts, bool make_missing) {
+    const auto end = parts.end() - 1;
+    if (!folder_ || !std::equal(parts.begin(), end, folder_parts_.begin(), folder_parts_.end())) {
+      folder_ = find_folder(parts, make_missing);
+      folder_parts_.assign(parts.begin(), end);
+    }
+    return base::duplicate(folder_);
+  }
+
+  // No link is followed.
+  base::Fd find_folder(const std::vector<std::string>& parts, bool make_missing) const {
     base::Fd folder = base::duplicate(top_);
     for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
       const char* const name = parts[i].c_str();
@@ -146,19 +178,23 @@ class Receiver {
       const std::vector<std::string> target = inner_parts(entry.link_target);
       if (target.empty()) unexpected(entry);
       if (target == parts) return;
-      const base::Fd other = folder_of(target, false);
-      clear(folder, parts.back(), entry.path);
+      const base::Fd other = find_folder(target, false);
+      clear(folder, parts.back(), entry.path, may_remove_trees());
       if (::linkat(other.get(), target.back().c_str(), folder.get(), parts.back().c_str(), 0) !=
           0) {
         base::throw_errno("linking", entry.path);
       }
     } else {
-      make(folder, parts.back(), entry);
+      make(folder, parts.back(), entry, may_remove_trees());
     }
   }
 
+  // Of directories below the one the user named: which of them go is the archive's choice.
+  bool may_remove_trees() const { return options_.overwrite && options_.trust_special; }
+
   // What is in the way of something that is no directory. False: it has to stay (a mount point).
-  bool clear(const base::Fd& folder, const std::string& name, const std::string& path) const {
+  bool clear(const base::Fd& folder, const std::string& name, const std::string& path,
+             bool remove_trees) {
     if (::unlinkat(folder.get(), name.c_str(), 0) == 0 || errno == ENOENT) return true;
     if (errno == EBUSY) return false;
     struct stat there {};
@@ -168,7 +204,12 @@ class Receiver {
       base::throw_errno("replacing", path);
     }
     if (!options_.overwrite) throw base::Error(EISDIR, "replacing", path);
-    base::remove_tree(descriptor_path(folder, name));
+    folder_.reset();
+    if (remove_trees) {
+      base::remove_tree(descriptor_path(folder, name));
+    } else if (::unlinkat(folder.get(), name.c_str(), AT_REMOVEDIR) != 0) {
+      base::throw_errno("replacing", path);
+    }
     return true;
   }
 
@@ -195,16 +236,19 @@ class Receiver {
       throw base::Error(base::cat("the archive holds ", base::quoted(entry.path),
                                   ", a device node, and none is made here"));
     }
-    // More than there is room for is not begun: an archive may promise anything.
+    // More than there is room for is not begun: an archive may promise anything. Some file systems
+    // do not say.
     struct statvfs space {};
-    if (::fstatvfs(folder.get(), &space) == 0 && entry.size / space.f_frsize > space.f_bavail) {
+    if (::fstatvfs(folder.get(), &space) == 0 && space.f_frsize != 0 && space.f_blocks != 0 &&
+        entry.size / space.f_frsize > space.f_bavail) {
       throw base::Error(ENOSPC, "writing", entry.path);
     }
   }
 
-  void make(const base::Fd& folder, const std::string& name, const TarEntry& entry) {
+  void make(const base::Fd& folder, const std::string& name, const TarEntry& entry,
+            bool remove_trees) {
     check_welcome(folder, entry);
-    const bool cleared = clear(folder, name, entry.path);
+    const bool cleared = clear(folder, name, entry.path, remove_trees);
     if (entry.kind == Kind::kFile) {
       write_file(folder, name, entry, cleared);
       return;
@@ -283,16 +327,28 @@ class Receiver {
     static_cast<void>(::utimensat(folder.get(), name.c_str(), times.data(), AT_SYMLINK_NOFOLLOW));
   }
 
-  void finish_later(const TarEntry& entry, const std::vector<std::string>& parts) {
-    if (directories_.size() >= kMaxDirectories) {
+  // Modes and times of directories are set at the end, so that what is unpacked into them does not
+  // disturb those.
+  void finish_later(TarEntry entry, const std::vector<std::string>& parts) {
+    std::string path = joined(parts);
+    entry.path.clear();
+    entry.link_target.clear();
+    if (const auto found = directories_.find(path); found != directories_.end()) {
+      found->second = std::move(entry);
+      return;
+    }
+    remembered_ += path.size() + sizeof entry + kRememberedBytesEach;
+    if (remembered_ > options_.max_folder_bytes) {
       throw base::Error("the archive has too many folders");
     }
-    directories_.emplace_back(parts, entry);
+    directories_.emplace(std::move(path), std::move(entry));
   }
 
+  // What is below a directory comes before it.
   void finish_directories() {
     for (auto it = directories_.rbegin(); it != directories_.rend(); ++it) {
-      const auto& [parts, entry] = *it;
+      const auto& [path, entry] = *it;
+      const std::vector<std::string> parts = parts_of(path);
       base::Fd directory;
       if (parts.empty()) {
         directory = base::duplicate(top_);
@@ -300,19 +356,19 @@ class Receiver {
         const base::Fd folder = folder_of(parts, false);
         directory = base::Fd(::openat(folder.get(), parts.back().c_str(),
                                       O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-        if (!directory) base::throw_errno("opening folder", entry.path);
+        if (!directory) base::throw_errno("opening folder", path);
       }
       const auto [uid, gid] = owner_of(entry);
       if (changes_owner() && ::fchownat(directory.get(), "", uid, gid, AT_EMPTY_PATH) != 0) {
-        base::throw_errno("setting the owner of", entry.path);
+        base::throw_errno("setting the owner of", path);
       }
       // Through /proc, for an O_PATH descriptor takes neither.
-      const std::string path = descriptor_path(directory, ".");
-      if (::chmod(path.c_str(), mode_of(entry)) != 0) {
-        base::throw_errno("setting the mode of", entry.path);
+      const std::string through = descriptor_path(directory, ".");
+      if (::chmod(through.c_str(), mode_of(entry)) != 0) {
+        base::throw_errno("setting the mode of", path);
       }
       const std::array<timespec, 2> times{{{0, UTIME_OMIT}, {entry.mtime_s, 0}}};
-      static_cast<void>(::utimensat(AT_FDCWD, path.c_str(), times.data(), 0));
+      static_cast<void>(::utimensat(AT_FDCWD, through.c_str(), times.data(), 0));
     }
   }
 
@@ -320,13 +376,17 @@ class Receiver {
   const ReceiveOptions& options_;
   base::Fd top_;
   std::string strip_;
-  std::vector<std::pair<std::vector<std::string>, TarEntry>> directories_;
+  base::Fd folder_;
+  std::vector<std::string> folder_parts_;
+  std::map<std::string, TarEntry> directories_;  // by their paths below top_
+  std::size_t remembered_ = 0;
   std::array<char, 64 * 1024> buffer_{};
 };
 
 // `name` in `parent` as a directory; true when it was made.
 bool enter_directory(base::Fd& parent, const std::string& name, bool overwrite) {
   if (overwrite) {
+    check_replaceable({base::duplicate(parent), name});
     struct stat there {};
     if (::fstatat(parent.get(), name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0 &&
         !S_ISDIR(there.st_mode)) {
@@ -342,11 +402,19 @@ bool enter_directory(base::Fd& parent, const std::string& name, bool overwrite) 
   return made;
 }
 
-}  // namespace
+// What is left, so that the writer does not find its pipe closed.
+void drain(const TarReader::Source& source, std::size_t limit) {
+  std::array<char, 4096> scratch;
+  for (std::size_t sum = 0; sum <= limit;) {
+    const std::size_t n = source(scratch.data(), scratch.size());
+    if (n == 0) return;
+    sum += n;
+  }
+  throw base::Error("the archive does not end after its end mark");
+}
 
-void receive_tree(const TreeRoot& root, const std::string& destination, TarReader::Source source,
-                  const ReceiveOptions& options) {
-  TarReader reader(std::move(source));
+void receive(const TreeRoot& root, const std::string& destination, TarReader& reader,
+             const ReceiveOptions& options) {
   TarEntry entry;
   base::Fd existing = root.try_open(destination, O_PATH | O_DIRECTORY);
   const int errnum = existing ? 0 : errno;
@@ -369,14 +437,16 @@ void receive_tree(const TreeRoot& root, const std::string& destination, TarReade
   if (parts.size() > 1 || (parts.empty() && !is_directory)) {
     throw base::Error("the archive is not of one file or one directory");
   }
-  const std::string name = parts.empty() ? "" : parts.front();
+  const std::string own_name = parts.empty() ? "" : parts.front();
   if (existing) {
+    const std::string name = options.name.value_or(own_name);
     if (!is_directory) {
+      if (name.empty()) throw base::Error(ENOTDIR, "opening", "the source");
       receiver->receive_one({std::move(existing), name}, std::move(entry));
       return;
     }
     const bool made = !name.empty() && enter_directory(existing, name, options.overwrite);
-    receiver->receive_below(std::move(existing), name, std::move(entry), made);
+    receiver->receive_below(std::move(existing), own_name, std::move(entry), made);
     return;
   }
   if (errnum != ENOENT && errnum != ENOTDIR) throw base::Error(errnum, "finding", destination);
@@ -384,6 +454,7 @@ void receive_tree(const TreeRoot& root, const std::string& destination, TarReade
     throw base::Error(errnum, "finding", destination);
   }
   Place place = resolve(root, destination);
+  check_replaceable(place);
   if (!is_directory) {
     receiver->receive_one(place, std::move(entry));
     return;
@@ -395,7 +466,17 @@ void receive_tree(const TreeRoot& root, const std::string& destination, TarReade
     throw base::Error("the destination must be a directory when copying a directory");
   }
   const bool made = enter_directory(place.parent, place.name, options.overwrite);
-  receiver->receive_below(std::move(place.parent), name, std::move(entry), made);
+  receiver->receive_below(std::move(place.parent), own_name, std::move(entry), made);
+}
+
+}  // namespace
+
+void receive_tree(const TreeRoot& root, const std::string& destination,
+                  const TarReader::Source& source, const ReceiveOptions& options) {
+  // One source for both: it knows how far it has come.
+  TarReader reader([&source](char* buffer, std::size_t size) { return source(buffer, size); });
+  receive(root, destination, reader, options);
+  drain(source, options.any_archive ? SIZE_MAX : kMaxPaddingBytes);
 }
 
 }  // namespace wire

@@ -51,6 +51,14 @@ class TreeTest : public testing::Test {
     options.overwrite = overwrite;
     unpack(packed(dir_ / from), dir_ / to, options);
   }
+  // As from a guest: the name is ours.
+  void unpack_as(const std::string& name, const std::string& archive, const std::string& to,
+                 bool overwrite = false) {
+    ReceiveOptions options;
+    options.overwrite = overwrite;
+    options.name = name;
+    unpack(archive, dir_ / to, options);
+  }
   std::string refusal(const std::string& from, const std::string& to) {
     try {
       copy(from, to);
@@ -182,6 +190,147 @@ TEST_F(TreeTest, WhatWasNotAskedForIsRefused) {
   expect_refused({entry(Kind::kDirectory, "t/"), entry(Kind::kBlockDevice, "t/disk")}, "out");
   expect_refused({}, "out");
   EXPECT_FALSE(exists("out/more"));
+}
+
+TEST_F(TreeTest, ArchiveDoesNotChooseTheNameInTheDestination) {
+  base::make_directories(dir_ / "out/.ssh");
+  base::write_file(dir_ / "out/.ssh/keys", "mine\n");
+  base::write_file(dir_ / "out/.bashrc", "mine\n");
+  const auto file = [](const std::string& name) { return made_of({entry(Kind::kFile, name)}); };
+  unpack_as("asked", file(".bashrc"), "out");
+  EXPECT_EQ(text("out/asked"), "xxxx");
+  EXPECT_EQ(text("out/.bashrc"), "mine\n");
+  const std::string folder =
+      made_of({entry(Kind::kDirectory, ".ssh/"), entry(Kind::kFile, ".ssh/keys")});
+  unpack_as("data", folder, "out");
+  EXPECT_EQ(text("out/data/keys"), "xxxx");
+  EXPECT_EQ(text("out/.ssh/keys"), "mine\n");
+  unpack_as("data", made_of({entry(Kind::kDirectory, "./"), entry(Kind::kFile, "./.ssh/keys")}),
+            "out");
+  EXPECT_EQ(text("out/data/.ssh/keys"), "xxxx");
+  EXPECT_EQ(text("out/.ssh/keys"), "mine\n");
+  EXPECT_THROW(unpack_as("", file(".bashrc"), "out"), base::Error);
+  EXPECT_EQ(text("out/.bashrc"), "mine\n");
+  // Where only what is in a directory was asked for its name plays no part.
+  unpack_as("", made_of({entry(Kind::kDirectory, "t/"), entry(Kind::kFile, "t/in")}), "out");
+  EXPECT_EQ(text("out/in"), "xxxx");
+  // A link of ours in that place is replaced, or refused, and never followed.
+  ASSERT_EQ(::symlink(".ssh", (dir_ / "out/link").c_str()), 0);
+  EXPECT_THROW(unpack_as("link", folder, "out"), base::Error);
+  EXPECT_EQ(text("out/.ssh/keys"), "mine\n");
+}
+
+TEST_F(TreeTest, OverwriteRemovesNoFolderTheUserDidNotName) {
+  base::make_directories(dir_ / "out/Documents/deep");
+  base::write_file(dir_ / "out/Documents/deep/file", "mine\n");
+  base::make_directories(dir_ / "out/empty");
+  const std::string forged = made_of({entry(Kind::kFile, "Documents")});
+  unpack_as("out2", forged, "out", true);
+  EXPECT_EQ(text("out/out2"), "xxxx");
+  EXPECT_EQ(text("out/Documents/deep/file"), "mine\n");
+  const std::string below = made_of({entry(Kind::kDirectory, "./"), entry(Kind::kFile, "./empty"),
+                                     entry(Kind::kFile, "./Documents")});
+  EXPECT_THROW(unpack_as("", below, "out", true), base::Error);
+  EXPECT_EQ(text("out/empty"), "xxxx");
+  EXPECT_EQ(text("out/Documents/deep/file"), "mine\n");
+  const std::string link =
+      made_of({entry(Kind::kDirectory, "./"), entry(Kind::kSymlink, "./Documents", "/")});
+  EXPECT_THROW(unpack_as("", link, "out", true), base::Error);
+  EXPECT_EQ(text("out/Documents/deep/file"), "mine\n");
+  // The one that was named goes, if told so.
+  EXPECT_THROW(unpack_as("Documents", forged, "out"), base::Error);
+  EXPECT_EQ(text("out/Documents/deep/file"), "mine\n");
+  unpack_as("Documents", forged, "out", true);
+  EXPECT_EQ(text("out/Documents"), "xxxx");
+}
+
+TEST_F(TreeTest, NothingReplacesAFifoThatIsTheDestination) {
+  ASSERT_EQ(::mkfifo((dir_ / "out/fifo").c_str(), 0600), 0);
+  ASSERT_EQ(::symlink("fifo", (dir_ / "out/to-fifo").c_str()), 0);
+  base::make_directories(dir_ / "fifo");
+  const auto is_fifo = [this] {
+    struct stat info {};
+    return ::lstat((dir_ / "out/fifo").c_str(), &info) == 0 && S_ISFIFO(info.st_mode);
+  };
+  EXPECT_EQ(refusal("src/f", "out/fifo"),
+            "the destination 'fifo' must be a directory or a regular file");
+  EXPECT_EQ(refusal("src/f", "out/to-fifo"),
+            "the destination 'fifo' must be a directory or a regular file");
+  EXPECT_THROW(copy("src/d", "out/fifo", true), base::Error);
+  EXPECT_THROW(copy("fifo", "out", true), base::Error);
+  EXPECT_THROW(unpack_as("fifo", packed(dir_ / "src/f"), "out", true), base::Error);
+  EXPECT_TRUE(is_fifo());
+}
+
+TEST_F(TreeTest, ArchiveIsReadToItsEnd) {
+  for (const std::size_t piece : {std::size_t{512}, std::size_t{16384}}) {
+    std::string archive = packed(dir_ / "src/f") + std::string(20 * 512, '\0');
+    std::size_t at = 0;
+    receive_tree(
+        TreeRoot(), dir_ / "out",
+        [&](char* buffer, std::size_t size) {
+          const std::size_t n = std::min({size, piece, archive.size() - at});
+          std::copy_n(archive.begin() + static_cast<std::ptrdiff_t>(at), n, buffer);
+          at += n;
+          return n;
+        },
+        ReceiveOptions{});
+    EXPECT_EQ(at, archive.size());
+  }
+  // But not for ever.
+  const std::string archive = packed(dir_ / "src/f");
+  std::size_t at = 0;
+  const auto endless = [&](char* buffer, std::size_t size) {
+    if (at >= archive.size()) {
+      at += size;
+      EXPECT_LT(at, std::size_t{64} << 20);
+      std::fill_n(buffer, size, '\0');
+      return size;
+    }
+    const std::size_t n = std::min(size, archive.size() - at);
+    std::copy_n(archive.begin() + static_cast<std::ptrdiff_t>(at), n, buffer);
+    at += n;
+    return n;
+  };
+  EXPECT_THROW(receive_tree(TreeRoot(), dir_ / "out", endless, ReceiveOptions{}), base::Error);
+}
+
+TEST_F(TreeTest, FoldersOfAnArchiveAreBounded) {
+  std::string deep = "t";
+  for (int i = 0; i < 600; ++i) deep += "/a";
+  expect_refused({entry(Kind::kDirectory, "t/"), entry(Kind::kDirectory, deep)}, "out");
+  EXPECT_FALSE(exists("out/t/a"));
+  // The same one again and again costs nothing; different ones are counted by their bytes.
+  std::vector<TarEntry> same(5000, entry(Kind::kDirectory, "t/again"));
+  same.insert(same.begin(), entry(Kind::kDirectory, "t/"));
+  same.back().mode = 0711;
+  unpack(made_of(same), dir_ / "out");
+  struct stat info {};
+  ASSERT_EQ(::stat((dir_ / "out/t/again").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0711U);
+  ReceiveOptions options;
+  options.max_folder_bytes = 20'000;
+  unpack(made_of(same), dir_ / "out", options);
+  std::vector<TarEntry> many{entry(Kind::kDirectory, "t/")};
+  for (int i = 0; i < 5; ++i) {
+    many.push_back(entry(Kind::kDirectory, "t/" + std::string(200, 'n') + std::to_string(i)));
+  }
+  unpack(made_of(many), dir_ / "out", options);
+  options.max_folder_bytes = 1000;
+  EXPECT_THROW(unpack(made_of(many), dir_ / "out", options), base::Error);
+}
+
+TEST_F(TreeTest, FolderThatIsReplacedAndMadeAgainIsTheNewOne) {
+  ReceiveOptions options;
+  options.overwrite = true;
+  options.trust_special = true;
+  const std::string archive =
+      made_of({entry(Kind::kDirectory, "t/"), entry(Kind::kDirectory, "t/d/"),
+               entry(Kind::kFile, "t/d/old"), entry(Kind::kFile, "t/d"),
+               entry(Kind::kDirectory, "t/d/"), entry(Kind::kFile, "t/d/new")});
+  unpack(archive, dir_ / "out", options);
+  EXPECT_EQ(text("out/t/d/new"), "xxxx");
+  EXPECT_FALSE(exists("out/t/d/old"));
 }
 
 TEST_F(TreeTest, MoreThanThereIsRoomForIsNotBegun) {

@@ -286,8 +286,14 @@ TEST_F(VerbsTest, FileAndDirectoryComeOut) {
   EXPECT_EQ(read_file(dir_ / "out/t/sub/hard"), "data\n");
   expect_copied({in_vm("/t/."), dir_ / "contents"});
   EXPECT_EQ(read_file(dir_ / "contents/file"), "data\n");
+  // What a link leads to does not choose the name that is written here.
   expect_copied({in_vm("/outl"), out});
-  EXPECT_THAT(read_file(dir_ / "out/hostname"), testing::Not(""));
+  EXPECT_THAT(read_file(dir_ / "out/outl"), testing::Not(""));
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "out/hostname"));
+  shell("mkdir -p /evil/.ssh; echo x > /evil/.ssh/keys; ln -s /evil/.ssh /data");
+  expect_copied({in_vm("/data/"), out});
+  EXPECT_EQ(read_file(dir_ / "out/data/keys"), "x\n");
+  EXPECT_FALSE(std::filesystem::exists(dir_ / "out/.ssh"));
   expect_copied({in_vm("/proc/version"), out});
   EXPECT_THAT(read_file(dir_ / "out/version"), HasSubstr("Linux version"));
 
@@ -295,6 +301,16 @@ TEST_F(VerbsTest, FileAndDirectoryComeOut) {
   expect_refused({in_vm("/t"), out + "/named"}, "destination must be a directory");
   expect_refused({in_vm("/t/file"), dir_ / "nodir/x"}, "No such file or directory");
   expect_refused({in_vm("/dev/null"), out}, "device node");
+  ASSERT_EQ(::mkfifo((dir_ / "fifo").c_str(), 0600), 0);
+  expect_refused({in_vm("/t/file"), dir_ / "fifo"}, "must be a directory or a regular file");
+  EXPECT_TRUE(std::filesystem::is_fifo(dir_ / "fifo"));
+  expect_refused({dir_ / "out/file", in_vm("/dev/null")}, "must be a directory or a regular file");
+  EXPECT_EQ(shell("stat -c %F /dev/null"), "character special file\n");
+  // Every place where the end of an archive may be torn apart on its way.
+  shell(
+      "i=1; while [ $i -le 8 ]; do head -c $((i * 16384 - 1024)) /dev/zero > /end$i; i=$((i+1)); "
+      "done");
+  for (int i = 1; i <= 8; ++i) expect_copied({in_vm("/end" + std::to_string(i)), out});
 }
 
 TEST_F(VerbsTest, ArchiveOnStandardStreams) {
@@ -335,6 +351,26 @@ TEST_F(VerbsTest, QuarterOfAGigabyteGoesThroughUnchanged) {
   compare.argv = {"cmp", file, dir_ / "back"};
   EXPECT_EQ(run(std::move(compare)).status, 0);
   shell("rm /big-in");
+}
+
+TEST_F(VerbsTest, SignalEndsACopyThatTheGuestDoesNotAnswer) {
+  dir_.write("half", "here\n");
+  Command make;
+  make.argv = {"tar", "-C", dir_.path(), "-cf", "-", "half"};
+  const std::string archive = run(std::move(make)).out;
+  Command command = fcvm_command({"cp", "-", in_vm("/tmp")});
+  command.keep_input_open = true;
+  Process copy(std::move(command));
+  copy.write(archive.substr(0, 1024));  // without its end
+  EXPECT_EQ(shell("i=0; until [ -s /tmp/half ] || [ $i -gt 60 ]; do sleep 1; i=$((i+1)); done; "
+                  "cat /tmp/half"),
+            "here\n");
+  EXPECT_EQ(fcvm({"pause", vm_->name()}).status, 0);
+  copy.signal(SIGTERM);
+  const Outcome outcome = copy.wait();
+  EXPECT_EQ(fcvm({"unpause", vm_->name()}).status, 0);
+  EXPECT_EQ(outcome.status, 128 + SIGTERM) << outcome;
+  EXPECT_FALSE(outcome.timed_out);
 }
 
 TEST(VerbsStoppedTest, VmThatDoesNotRunIsRefusedByName) {
