@@ -94,7 +94,8 @@ void Agent::on_boot_stream(std::unique_ptr<wire::Stream> stream) {
     } catch (const base::Error& error) {
       return give_up("plan", error.what());
     }
-    container_ = ContainerPlan{plan.container.id, plan.container.bundle, plan.container.podman};
+    container_ = ContainerPlan{plan.container.id, plan.container.bundle, plan.container.podman, 0,
+                               plan.host_name};
     boot_->give_plan(std::move(plan));
   };
   boot_stream_->set_handler(std::move(handler));

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <string>
@@ -15,10 +17,40 @@
 #include "fc-agent/modules.h"
 #include "fc-agent/mounts.h"
 #include "fc-agent/oci_process.h"
+#include "fc-agent/snapshot.h"
 #include "tests/support/temp_dir.h"
 
 namespace fc_agent {
 namespace {
+
+TEST(QuiesceTest, ContainerThatHasEndedIsNotLeftFrozen) {
+  const tests::TempDir group;
+  base::write_file(group / "cgroup.events", "populated 1\nfrozen 1\n");
+  quiesce(group.path(), ::getpid());
+  EXPECT_EQ(base::read_file(group / "cgroup.freeze"), "1");
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  ASSERT_GT(child, 0);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_THROW(quiesce(group.path(), child), base::Error) << "ended, and its news not read yet";
+  EXPECT_EQ(base::read_file(group / "cgroup.freeze"), "0");
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_THROW(quiesce(group.path(), child), base::Error);
+  EXPECT_THROW(quiesce(group.path(), 0), base::Error);
+}
+
+TEST(HostsTest, CloneKeepsWhatItsContainerWrote) {
+  const std::string planned = "127.0.0.1\tlocalhost\n10.0.2.100\tc1 clone\n";
+  EXPECT_EQ(merge_hosts("10.0.0.5\tdb\n10.0.2.100\tdb web\n10.0.0.6\tmine\n", planned, "db"),
+            "10.0.0.5\tdb\n10.0.2.100\tc1 clone\n10.0.0.6\tmine\n");
+  // Its own line is not there any more, or is another's.
+  for (const char* now : {"", "\n", "10.0.2.100\tother db\n", "10.0.0.5\tdb", "\n\nx\n\n"}) {
+    EXPECT_EQ(merge_hosts(now, planned, "db"), now);
+  }
+  EXPECT_EQ(merge_hosts("10.0.2.100\tdb", planned, "db"), "10.0.2.100\tc1 clone");
+  EXPECT_EQ(merge_hosts("10.0.2.100\tdb\n", "", "db"), "10.0.2.100\tdb\n");
+}
 
 TEST(ModuleOrderTest, PathsAreTakenInOrder) {
   EXPECT_EQ(parse_module_order("/modules/a.ko\n\n/modules/b-c.ko\n"),

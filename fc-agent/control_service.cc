@@ -85,7 +85,7 @@ void ControlService::answer(const wire::ControlRequest& request, wire::ControlRe
       return;
     case Op::kQuiesce:
       if (!processes_.container_running()) throw base::Error("the container is not running");
-      quiesce(processes_.container_cgroup());
+      quiesce(processes_.container_cgroup(), processes_.container_pid());
       return;
     case Op::kIdentify:
       take_identity(*request.identity, processes_.container_pid());

@@ -62,6 +62,29 @@ void remember_podman_container(const Podman& podman, const std::string& id,
   base::replace_file(podman.container_id_file, id);
 }
 
+void set_podman_host_name(const std::string& bundle, const std::string& host_name) {
+  const std::string path = bundle + "/config.json";
+  try {
+    auto config = base::parse_json(base::read_file(path, kMaxConfigBytes), kMaxConfigBytes);
+    const std::string old_name = config.value("hostname", "");
+    if (old_name.empty() || old_name == host_name) return;
+    config["hostname"] = host_name;
+    for (auto& variable : config.at("process").at("env")) {
+      if (variable == "HOSTNAME=" + old_name) variable = "HOSTNAME=" + host_name;
+    }
+    // Podman's own file, made for this start; one that the user has bound says something else.
+    for (const auto& mount : config.at("mounts")) {
+      if (mount.at("destination") != "/etc/hostname") continue;
+      const auto source = mount.at("source").get<std::string>();
+      if (base::read_file(source) == old_name + "\n")
+        base::write_file(source, host_name + "\n", 0644);
+    }
+    base::replace_file(path, config.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  } catch (const nlohmann::json::exception& error) {
+    throw base::Error(base::cat("podman: the container's configuration: ", error.what()));
+  }
+}
+
 std::string podman_failure(std::string_view output, std::string_view fallback) {
   while (!output.empty() && output.back() == '\n') output.remove_suffix(1);
   std::string_view line = output.substr(output.rfind('\n') + 1);

@@ -27,6 +27,10 @@ std::vector<std::string> podman_command(const Podman& podman,
 void remember_podman_container(const Podman& podman, const std::string& id,
                                std::string_view config);
 
+// The container's configuration in `bundle`, made by podman for the host name its store has, for
+// `host_name`: the store of a clone is its parent's. Throws base::Error.
+void set_podman_host_name(const std::string& bundle, const std::string& host_name);
+
 // Why podman failed, from what it wrote: its last line, without "Error: ".
 std::string podman_failure(std::string_view output, std::string_view fallback);
 

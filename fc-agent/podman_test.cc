@@ -1,6 +1,8 @@
 // A container made by podman, with stand-ins for podman and crun: what the agent does between them.
 #include "fc-agent/podman.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "fc-agent/conmon.h"
@@ -50,6 +52,37 @@ TEST_F(PodmanContainerTest, StatusAndOutputAreTheContainersOwn) {
   EXPECT_EQ(std::filesystem::read_symlink(directory_ / "links/rootfs"), "/the/root");
   EXPECT_EQ(std::filesystem::status(directory_ / "links").permissions(),
             std::filesystem::perms::owner_all);
+}
+
+TEST(PodmanHostNameTest, ContainerOfACloneIsStartedWithTheNameOfTheClone) {
+  const tests::TempDir bundle;
+  const auto file = bundle / "hostname";
+  const auto config_of = [&](const std::string& name) {
+    return nlohmann::json{
+        {"hostname", name},
+        {"process", {{"env", {"PATH=/bin", "HOSTNAME=" + name, "OTHER=" + name}}}},
+        {"mounts",
+         {{{"destination", "/proc"}, {"source", "proc"}},
+          {{"destination", "/etc/hostname"}, {"source", file}}}}};
+  };
+  auto config = config_of("parent");
+  base::write_file(bundle / "config.json", config.dump());
+  base::write_file(file, "parent\n");
+  set_podman_host_name(bundle.path(), "clone");
+  config["hostname"] = "clone";
+  config["process"]["env"][1] = "HOSTNAME=clone";
+  EXPECT_EQ(nlohmann::json::parse(base::read_file(bundle / "config.json")), config);
+  EXPECT_EQ(base::read_file(file), "clone\n");
+  // A file of the user's own, and a container in the guest's own name space.
+  base::write_file(file, "chosen\n");
+  base::write_file(bundle / "config.json", config_of("parent").dump());
+  set_podman_host_name(bundle.path(), "clone");
+  EXPECT_EQ(base::read_file(file), "chosen\n");
+  base::write_file(bundle / "config.json", "{}");
+  set_podman_host_name(bundle.path(), "clone");
+  EXPECT_EQ(base::read_file(bundle / "config.json"), "{}");
+  base::write_file(bundle / "config.json", R"({"hostname":"parent"})");
+  EXPECT_THROW(set_podman_host_name(bundle.path(), "clone"), base::Error);
 }
 
 TEST_F(PodmanContainerTest, EndBeforePodmansOwnIsToldAtOnce) {

@@ -211,6 +211,7 @@ void Process::start_by_crun(const ContainerPlan& container) {
 }
 
 void Process::start_by_podman(const ContainerPlan& container) {
+  host_name_ = container.host_name;
   const std::string stem = new_stem(context_.run_directory);
   podman_output_ = stem + ".podman";
   if (start_.tty) listen_for_terminal(stem);
@@ -229,6 +230,7 @@ void Process::create_for_podman(const ConmonRequest& request) {
   runtime_id_ = request.container_id;
   bundle_ = request.bundle;
   files_.pid = request.pid_file;
+  if (!host_name_.empty()) set_podman_host_name(bundle_, host_name_);
   set_terminal_in(bundle_);
   spawn_crun(create_arguments(request, files_.console_socket));
 }

@@ -36,6 +36,7 @@ struct ContainerPlan {
   std::string bundle;               // holds config.json
   std::vector<std::string> podman;  // not empty: podman's arguments, which make it do it all
   pid_t init = 0;                   // its first process, once it is there
+  std::string host_name{};          // of a container of podman's; empty: as podman has it
 };
 
 // One process started for the host: a container's first, a further one in it, or one in the guest.
@@ -108,7 +109,8 @@ class Process {
   bool running_ = false;  // it was started, and not only made
   bool failed_ = false;
   std::string runtime_id_;
-  std::string bundle_;  // podman's
+  std::string host_name_;  // the container's, made by podman
+  std::string bundle_;     // podman's
   pid_t crun_pid_ = 0;
   bool timed_out_ = false;
   pid_t podman_pid_ = 0;
