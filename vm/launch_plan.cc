@@ -31,7 +31,8 @@ std::string to_json(const LaunchPlan& plan) {
   };
   if (plan.restore) {
     json["restore"] = {{"directory", plan.restore->directory},
-                       {"link_epoch", plan.restore->link_epoch}};
+                       {"link_epoch", plan.restore->link_epoch},
+                       {"stamps", plan.restore->stamps}};
   }
   // What a user typed may not be UTF-8.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -66,7 +67,8 @@ LaunchPlan parse_launch_plan(std::string_view text) {
     if (json.contains("restore")) {
       const Json& restore = json.at("restore");
       plan.restore = RestorePlan{restore.at("directory").get<std::string>(),
-                                 restore.at("link_epoch").get<std::uint64_t>()};
+                                 restore.at("link_epoch").get<std::uint64_t>(),
+                                 restore.value("stamps", decltype(RestorePlan::stamps){})};
     }
     plan.boot = wire::parse_boot_plan(json.at("boot").get<std::string>());
   } catch (const Json::exception& error) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +22,9 @@ struct LaunchDisk {
 struct RestorePlan {
   std::string directory;         // of the snapshot
   std::uint64_t link_epoch = 0;  // of the clone's guest link
+  // Of the files that are loaded, by name, as they were when they were verified
+  // (storage::file_stamp).
+  std::map<std::string, std::string> stamps;
 };
 
 // In the folder of a VM's disks.

@@ -88,6 +88,7 @@ std::string to_json(const VmRecord& record) {
       {"vmm", process_to_json(record.vmm)},
       {"snapshot", record.snapshot},
       {"runs_on_snapshot", record.runs_on_snapshot},
+      {"restore_begun", record.restore_begun},
       {"image", record.image},
       {"image_digest", record.image_digest},
       {"command", record.command},
@@ -131,6 +132,7 @@ VmRecord parse_vm_record(std::string_view text) {
     record.vmm = process_from_json(json.at("vmm"));
     record.snapshot = json.value("snapshot", record.snapshot);  // older records have none
     record.runs_on_snapshot = json.value("runs_on_snapshot", false);
+    record.restore_begun = json.value("restore_begun", false);
     json.at("image").get_to(record.image);
     json.at("image_digest").get_to(record.image_digest);
     json.at("command").get_to(record.command);

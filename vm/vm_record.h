@@ -60,6 +60,8 @@ struct VmRecord {
 
   std::string snapshot;           // the one it is a clone of, by tag; empty: it was booted
   bool runs_on_snapshot = false;  // its present life began there: its memory lies over that of it
+  // A life was to begin there. Never again: what the memory knows of the disk may be wrong since.
+  bool restore_begun = false;
 
   std::string image;  // as the user named it
   std::string image_digest;

@@ -83,8 +83,8 @@ void VmStore::create(const VmRecord& record) const {
   records_.create(record.id, to_json(record));
 }
 
-void VmStore::update(const state::RecordLock& lock, const VmRecord& record) const {
-  records_.update(lock, to_json(record));
+void VmStore::update(const state::RecordLock& lock, const VmRecord& record, bool durable) const {
+  records_.update(lock, to_json(record), durable);
 }
 
 void VmStore::destroy(state::RecordLock lock, VmRecord record) const {

@@ -43,7 +43,7 @@ class VmStore {
   // Ids of VMs whose records cannot be read because they are torn or altered.
   std::vector<std::string> damaged() const;
   void create(const VmRecord& record) const;
-  void update(const state::RecordLock& lock, const VmRecord& record) const;
+  void update(const state::RecordLock& lock, const VmRecord& record, bool durable = false) const;
 
   // Deletes what the VM has on disk, then its record. The VM must not run. Gone already is success.
   void destroy(state::RecordLock lock, VmRecord record) const;

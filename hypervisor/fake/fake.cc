@@ -147,7 +147,9 @@ class Instance final : public Machine, public FakeMachine {
       finish(id, base::Error(ETIMEDOUT, "asking the VMM for", name));
     });
     if (answer == Answer::kNever && !exit_) return;
-    const bool fails = answer == Answer::kFail || exit_;
+    const auto failing = failures.find(name);
+    const bool refused = failing != failures.end() && failing->second-- > 0;
+    const bool fails = answer == Answer::kFail || exit_ || refused;
     loop_.post([this, alive = alive_, id, name, fails, effect = std::move(effect)] {
       if (!*alive || !pending_.contains(id)) return;
       if (fails) {

@@ -59,6 +59,8 @@ class FakeMachine {
   // deadline then ends them).
   enum class Answer { kSucceed, kFail, kNever };
   Answer answer = Answer::kSucceed;
+  // By operation: how often it fails before it does as `answer` says.
+  std::map<std::string, int> failures;
   MachineStats stats_answer;
 
   virtual void print_on_console(std::string_view text) = 0;

@@ -158,11 +158,14 @@ TEST_F(SnapshotTest, ClonesGoOnWhereTheirParentWasWithIdentitiesOfTheirOwn) {
   EXPECT_TRUE(found);
 
   // A stop lets it end by itself; then it boots from its own disk.
+  const std::string one_host = one.sh("hostname");
   EXPECT_EQ(fcvm({"stop", one.name}).status, 0);
   EXPECT_EQ(inspect(one.name, "/State/ExitCode"), "0");
   const Outcome again = fcvm({"start", one.name});
   EXPECT_EQ(again.status, 0) << again.err;
   EXPECT_EQ(one.sh("ls /big"), "/big\n");
+  EXPECT_EQ(one.sh("hostname; echo $(cat /etc/hostname); grep -c $(hostname) /etc/hosts"),
+            one_host + one_host + "1\n");
   EXPECT_EQ(fcvm({"rm", "-f", one.name}).status, 0);
   EXPECT_EQ(fcvm({"rm", "-f", two.name}).status, 0);
   EXPECT_EQ(digest_of(tag.file("memory.bin")), memory);
@@ -196,6 +199,38 @@ TEST_F(SnapshotTest, NoProcessRunsWithTheParentsClockOrRandomNumbers) {
       EXPECT_GE(std::stoll(lines[n]), before) << lines[n];
       EXPECT_TRUE(seen.insert(lines[n].substr(lines[n].find(' '))).second) << lines[n];
     }
+  }
+}
+
+// A memory that was loaded once is never loaded again over the disk its guest has written to.
+TEST_F(SnapshotTest, CloneWhoseFirstLifeWasCutShortBootsFromItsDisk) {
+  FCVM_REQUIRE_THAT(build, missing_fault_points());
+  const Vm parent({}, remembering_command());
+  const std::string secret = word_after(fcvm({"logs", parent.name()}).out, "knows");
+  ASSERT_EQ(parent.exec({"/bin/sh", "-c", "echo 192.0.2.7 mine >> /etc/hosts"}).status, 0);
+  const Tag tag;
+  ASSERT_EQ(create(parent.name(), tag).status, 0);
+  {
+    const Clone clone(tag);
+    ASSERT_EQ(clone.outcome.status, 0) << clone.outcome.err;
+    EXPECT_EQ(clone.sh("grep -c mine /etc/hosts; grep -c $(hostname) /etc/hosts"), "1\n1\n");
+  }
+  for (const char* point : {"monitor.vmm", "monitor.asked"}) {
+    const std::string name = unique_name("clone");
+    const RemoveAtEnd remove(name);
+    Command command = fcvm_command({"snapshot", "run", "--snapshot", tag.name, "--name", name});
+    command.env = {"FCVM_FAULT=" + std::string(point) + "=kill"};
+    EXPECT_NE(run(std::move(command)).status, 0) << point;
+    ASSERT_EQ(inspect(name, "/State/Status"), "exited") << point;
+    const Outcome again = fcvm({"start", name});
+    EXPECT_EQ(again.status, 0) << point << ": " << again.err;
+    std::string knows;
+    for (int i = 0; i < 100 && knows.empty(); ++i) {
+      EXPECT_EQ(fcvm({"exec", name, "true"}).status, 0) << point;  // time for it to say so
+      knows = word_after(fcvm({"logs", name}).out, "knows");
+    }
+    EXPECT_EQ(knows.size(), 36U) << point << ": its container began anew";
+    EXPECT_NE(knows, secret) << point;
   }
 }
 

@@ -15,7 +15,6 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "vm/clock.h"
-#include "vm/snapshot/saved_files.h"
 
 namespace vm {
 namespace {
@@ -143,7 +142,6 @@ void Monitor::begin_launch() {
 
 void Monitor::launch() {
   plan_ = parse_launch_plan(base::read_file(paths_.launch_plan));
-  hypervisor_ = make_hypervisor_(plan_.hypervisor);
   hypervisor::MachineConfig config;
   config.vm_id = record_.id;
   config.vm_dir = paths_.disks;
@@ -166,13 +164,8 @@ void Monitor::launch() {
     keeps_data_ = keeps_data_ || (!disk.read_only && (!own || !record_.auto_remove));
     config.disks.push_back(std::move(entry));
   }
-  restored_ = plan_.restore && record_.started_ns == 0;
-  record_.runs_on_snapshot = restored_;
-  if (restored_) {
-    snapshot_in_use_ = lock_snapshot(plan_.restore->directory);
-    config.restore = saved_machine_in(plan_.restore->directory);
-    config.link_epoch = plan_.restore->link_epoch;
-  }
+  prepare_restore(config);
+  hypervisor_ = make_hypervisor_(plan_.hypervisor);
   hypervisor::MachineEvents events;
   events.on_exit = [this](const hypervisor::MachineExit& exit) { on_machine_exit(exit); };
   machine_ = hypervisor_->start(loop_, std::move(config), std::move(events));

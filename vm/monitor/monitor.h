@@ -47,6 +47,8 @@ struct MonitorOptions {
   std::optional<Handover> handover{};
   // Begins the next life; absent: the VM has only this one.
   std::function<void(Handover)> next_life{};
+  // How long a VM that was saved is asked to go on.
+  std::chrono::milliseconds go_on_limit{60'000};
   // A request that came to a life that is over: to the present one.
   std::function<void(const std::string& request, const Reply& reply)> forward{};
 };
@@ -129,8 +131,10 @@ class Monitor {
   void copy_memory();
   void all_is_saved();
   void go_on_after_saving(const std::string& error);
+  void resume_after_saving();
   void thaw_after_saving();
   void saving_over(std::string error);
+  void prepare_restore(hypervisor::MachineConfig& config);
   void restore();
   void identify_clone();
   void thaw_clone();
@@ -200,7 +204,8 @@ class Monitor {
   VmStats last_stats_;
   std::vector<int> signals_while_paused_;  // the container gets them when it goes on
 
-  bool restored_ = false;  // this life began with a snapshot
+  bool restored_ = false;          // this life began with a snapshot
+  bool container_frozen_ = false;  // the guest stands still after a save: it thaws when it goes on
   bool agent_ready_ = false;
   bool keeps_data_ = false;    // a disk that outlives the VM is mounted: it has to be flushed
   bool guest_trusted_ = true;  // false: it broke the protocol, so nothing is asked of it any more

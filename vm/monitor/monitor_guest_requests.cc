@@ -168,7 +168,9 @@ void Monitor::resume_machine(std::function<void(const std::string& error)> done)
     }
     // A guest's clock stands still with its vCPUs.
     wire::ControlRequest clock;
-    clock.op = wire::ControlRequest::Op::kSetClock;
+    // After a save it did not go on from its container is frozen still.
+    clock.op = std::exchange(container_frozen_, false) ? wire::ControlRequest::Op::kThaw
+                                                       : wire::ControlRequest::Op::kSetClock;
     clock.wall_clock_ns = wall_clock_ns();
     guest_->control(clock, kControlDeadline, [done](const base::Result<wire::ControlReply>& set) {
       const std::string error = error_of(set);

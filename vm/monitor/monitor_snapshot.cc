@@ -18,6 +18,7 @@
 #include "vm/clock.h"
 #include "vm/guest_paths.h"
 #include "vm/monitor/monitor.h"
+#include "vm/snapshot/saved_files.h"
 #include "vm/snapshot/snapshot.h"
 
 namespace vm {
@@ -30,6 +31,7 @@ constexpr seconds kQuiesceDeadline{120};
 constexpr seconds kRestDeadline{30};
 constexpr seconds kMachineDeadline{30};
 constexpr seconds kStateDeadline{60};
+constexpr std::chrono::milliseconds kGoOnInterval{200};
 constexpr seconds kIdentifyDeadline{60};
 constexpr seconds kRestoreDeadline{60};
 constexpr std::size_t kEntropyBytes = 256;
@@ -61,6 +63,8 @@ struct Monitor::Saving {
   bool paused = false;
   base::EventLoop::Clock::time_point step_began = base::EventLoop::Clock::now();
   base::EventLoop::Clock::time_point pause_began{};
+  base::EventLoop::Clock::time_point give_up{};
+  base::EventLoop::Registration next_try;
   std::thread copier;
 
   ~Saving() {
@@ -195,6 +199,10 @@ void Monitor::all_is_saved() {
 }
 
 void Monitor::next_saving_step(const char* point, void (Monitor::*step)()) {
+  if (container_over_) {
+    go_on_after_saving("its container has ended meanwhile");
+    return;
+  }
   try {
     base::fault_point(point);
     (this->*step)();
@@ -215,14 +223,29 @@ void Monitor::go_on_after_saving(const std::string& error) {
     thaw_after_saving();
     return;
   }
+  saving_->give_up = base::EventLoop::Clock::now() + options_.go_on_limit;
+  resume_after_saving();
+}
+
+// Once more when it is refused: a VMM that is still at the end of its own part of the save does so.
+void Monitor::resume_after_saving() {
   machine_->resume(
       kMachineDeadline, [this, weak = std::weak_ptr(saving_)](const base::Result<void>& resumed) {
         if (weak.expired()) return;
         // One that was never paused need not be resumed.
-        if (!resumed.ok() && machine_ && machine_->state() == hypervisor::MachineState::kPaused) {
-          guest_->resume();
-          saving_over(base::cat("the VM does not go on: ", resumed.error().what()));
+        const bool stands =
+            !resumed.ok() && machine_ && machine_->state() == hypervisor::MachineState::kPaused;
+        if (stands && base::EventLoop::Clock::now() < saving_->give_up) {
+          saving_->next_try = loop_.after(kGoOnInterval, [this] { resume_after_saving(); });
           return;
+        }
+        if (stands) {
+          if (record_.status == VmStatus::kRunning) {
+            record_.status = VmStatus::kPaused;  // it can be unpaused
+            save();
+          }
+          container_frozen_ = saving_->quiesced;
+          saving_->answer.error = base::cat("the VM does not go on: ", resumed.error().what());
         }
         saving_->step_began = saving_->pause_began;
         saving_->note("pause");
@@ -240,13 +263,21 @@ void Monitor::thaw_after_saving() {
   wire::ControlRequest thaw;
   thaw.op = wire::ControlRequest::Op::kThaw;
   thaw.wall_clock_ns = wall_clock_ns();
+  if (container_frozen_) {
+    // Should the guest go on after all, this waits for it; nobody waits for the answer.
+    guest_->control(thaw, kQuiesceDeadline, [](const base::Result<wire::ControlReply>&) {});
+    saving_over(saving_->answer.error);
+    return;
+  }
   guest_->control(
       thaw, kQuiesceDeadline,
       [this, weak = std::weak_ptr(saving_)](const base::Result<wire::ControlReply>& result) {
         if (weak.expired()) return;
         const std::string error = error_of(result);
-        saving_over(error.empty() ? saving_->answer.error
-                                  : base::cat("the container does not go on: ", error));
+        // One that has ended cannot, and need not.
+        saving_over(error.empty() || container_over_
+                        ? saving_->answer.error
+                        : base::cat("the container does not go on: ", error));
       });
 }
 
@@ -259,6 +290,20 @@ void Monitor::saving_over(std::string error) {
 }
 
 // ---- a clone
+
+// A saved memory knows a disk that nobody has written to since: it is loaded once, whatever becomes
+// of it, and the VM boots from then on. That this is so is on the disk before a vCPU runs.
+void Monitor::prepare_restore(hypervisor::MachineConfig& config) {
+  restored_ = plan_.restore && !record_.restore_begun && record_.started_ns == 0;
+  record_.runs_on_snapshot = restored_;
+  if (!restored_) return;
+  record_.restore_begun = true;
+  base::fault_point("monitor.restoring");
+  store_.update(*record_lock_, record_, true);
+  snapshot_in_use_ = lock_snapshot(*plan_.restore);
+  config.restore = saved_machine_in(plan_.restore->directory);
+  config.link_epoch = plan_.restore->link_epoch;
+}
 
 void Monitor::restore() {
   machine_->resume(kRestoreDeadline, [this](const base::Result<void>& result) {

@@ -1,8 +1,13 @@
 // Saving a VM under its container, and beginning where another was saved.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+
+#include "tests/support/requirements.h"
 #include "vm/guest_paths.h"
 #include "vm/monitor/monitor_test_support.h"
+#include "vm/snapshot/saved_files.h"
 #include "vm/snapshot/snapshot.h"
 
 namespace vm {
@@ -32,14 +37,16 @@ class MonitorSnapshotTest : public MonitorTest {
   // A plan as of a clone, of a snapshot that is there as far as the monitor looks.
   void prepare_clone() {
     prepare();
-    base::write_file(target_ / kSnapshotRecordFile, "{}");
+    for (const char* name : {kSnapshotRecordFile, kSnapshotStateFile, kSnapshotMemoryFile}) {
+      base::write_file(target_ / name, "{}");
+    }
     const VmPaths paths = store_.paths(record_.id);
     LaunchPlan plan = parse_launch_plan(base::read_file(paths.launch_plan));
     plan.boot.host_name = "clone";
     plan.boot.machine_id = std::string(32, 'b');
     plan.boot.files = {{std::string(kGuestHostsFile), "127.0.0.1 clone\n", 0644},
                        {"/etc/other", "x", 0644}};
-    plan.restore = RestorePlan{target_.path(), 7};
+    plan.restore = RestorePlan{target_.path(), 7, stamps_of_saved_machine(target_.path())};
     base::write_file(paths.launch_plan, to_json(plan));
   }
   void begin_clone() {
@@ -113,6 +120,63 @@ TEST_F(MonitorSnapshotTest, WhateverFailsTheVmGoesOn) {
   EXPECT_TRUE(save().ok);
   container.print("still here");
   EXPECT_TRUE(until([&] { return client_->out == "still here"; }));
+}
+
+TEST_F(MonitorSnapshotTest, VmThatDoesNotGoOnAtOnceIsAskedAgain) {
+  begin();
+  run_container();
+  hypervisor_->machine()->failures["resume"] = 2;
+  const MonitorReply reply = save();
+  EXPECT_TRUE(reply.ok) << reply.error;
+  EXPECT_EQ(operations(),
+            (std::vector<std::string>{"pause", "save", "resume", "resume", "resume"}));
+  EXPECT_EQ(asked(), (std::vector<Op>{Op::kQuiesce, Op::kThaw}));
+  EXPECT_EQ(stored().status, VmStatus::kRunning);
+}
+
+TEST_F(MonitorSnapshotTest, VmThatDoesNotGoOnIsPausedAndItsContainerThawedByUnpausing) {
+  go_on_limit_ = milliseconds(0);
+  begin();
+  run_container();
+  hypervisor_->machine()->failures["resume"] = 1;
+  const MonitorReply reply = save();
+  EXPECT_FALSE(reply.ok);
+  EXPECT_NE(reply.error.find("does not go on"), std::string::npos) << reply.error;
+  EXPECT_EQ(stored().status, VmStatus::kPaused);
+  // Also without a word from us the guest finds what thaws its container.
+  ASSERT_TRUE(until([&] { return asked().size() == 2; }));
+  EXPECT_EQ(asked().back(), Op::kThaw);
+
+  TestClient other(loop_, base::connect_unix(store_.paths(record_.id).monitor_socket));
+  MonitorRequest unpause;
+  unpause.op = MonitorRequest::Op::kUnpause;
+  other.ask(unpause);
+  ASSERT_TRUE(until([&] { return other.reply.has_value(); }));
+  EXPECT_TRUE(other.reply->ok) << other.reply->error;
+  EXPECT_EQ(asked(), (std::vector<Op>{Op::kQuiesce, Op::kThaw, Op::kThaw}));
+  EXPECT_EQ(stored().status, VmStatus::kRunning);
+  for (const char* file : {kSnapshotStateFile, kSnapshotDiskFile, kSnapshotMemoryFile}) {
+    std::filesystem::remove(target_ / file);
+  }
+  EXPECT_TRUE(save().ok);
+}
+
+TEST_F(MonitorSnapshotTest, ContainerThatEndsMeanwhileIsNotSaved) {
+  begin();
+  auto& container = run_container();
+  agent_->on_control = [&](const wire::ControlRequest& request) {
+    wire::ControlReply reply;
+    if (request.op == Op::kQuiesce) container.exit(0);
+    if (request.op == Op::kThaw) {
+      reply.ok = false;
+      reply.error = "the container is not running";
+    }
+    return reply;
+  };
+  const MonitorReply reply = save();
+  EXPECT_FALSE(reply.ok);
+  EXPECT_NE(reply.error.find("has ended"), std::string::npos) << reply.error;
+  EXPECT_FALSE(std::filesystem::exists(target_ / kSnapshotMemoryFile));
 }
 
 TEST_F(MonitorSnapshotTest, RequestsThatComeMeanwhileWaitForTheEnd) {
@@ -193,6 +257,47 @@ TEST_F(MonitorSnapshotTest, CloneThatCannotTakeItsIdentityNeverRuns) {
   expect_told("no entropy");
   EXPECT_TRUE(agent_->processes.empty());
   for (const Op op : asked()) EXPECT_NE(op, Op::kThaw);
+}
+
+TEST_F(MonitorSnapshotTest, ThatAMemoryIsLoadedIsRecordedBeforeItIs) {
+  const auto make = make_hypervisor_;
+  bool recorded = false;
+  make_hypervisor_ = [&, this](const std::string& name) {
+    recorded = stored().restore_begun;
+    return make(name);
+  };
+  prepare_clone();
+  launch();
+  ASSERT_NE(hypervisor_->machine(), nullptr) << stored().error;
+  EXPECT_TRUE(recorded);
+}
+
+TEST_F(MonitorSnapshotTest, MemoryIsNotLoadedWhereThatCannotBeRecorded) {
+  FCVM_REQUIRE_THAT(build, tests::missing_fault_points());
+  prepare_clone();
+  ::setenv("FCVM_FAULT", "monitor.restoring=ENOSPC", 1);
+  launch();
+  ::unsetenv("FCVM_FAULT");
+  expect_told("No space left");
+  EXPECT_EQ(hypervisor_, nullptr) << "nothing was started";
+}
+
+TEST_F(MonitorSnapshotTest, AnotherSnapshotOfTheSameTagIsNotLoaded) {
+  prepare_clone();
+  base::replace_file(target_ / kSnapshotMemoryFile, "another");
+  launch();
+  expect_told("is not the one");
+  EXPECT_EQ(hypervisor_, nullptr) << "nothing was started";
+}
+
+TEST_F(MonitorSnapshotTest, CloneWhoseFirstLifeWasCutShortBootsFromItsDisk) {
+  record_.restore_begun = true;  // and no container ever ran
+  record_.status = VmStatus::kExited;
+  prepare_clone();
+  launch();
+  ASSERT_NE(hypervisor_->machine(), nullptr);
+  EXPECT_FALSE(hypervisor_->machine()->config().restore.has_value());
+  EXPECT_FALSE(stored().runs_on_snapshot);
 }
 
 TEST_F(MonitorSnapshotTest, SecondLifeOfACloneBootsFromItsDisk) {

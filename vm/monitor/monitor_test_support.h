@@ -187,6 +187,7 @@ class MonitorTest : public ::testing::Test {
     MonitorOptions options;
     options.vm_id = record_.id;
     options.first_client = std::move(pair.second);
+    options.go_on_limit = go_on_limit_;
     client_ = std::make_unique<TestClient>(loop_, std::move(pair.first));
     client_->start(std::move(start));
     monitor_ = std::make_unique<Monitor>(loop_, store_, make_hypervisor_, std::move(options));
@@ -241,6 +242,7 @@ class MonitorTest : public ::testing::Test {
   VmRecord record_;
   std::string start_error_;
   bool user_disk_ = false;
+  milliseconds go_on_limit_{10'000};
   Monitor::MakeHypervisor make_hypervisor_ = [this](const std::string&) {
     auto hypervisor = std::make_unique<hypervisor::fake::FakeHypervisor>();
     hypervisor_ = hypervisor.get();

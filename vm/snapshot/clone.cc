@@ -1,5 +1,6 @@
 // Making a VM that begins where a snapshot was made: the same container, another identity.
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/fault_point.h"
@@ -10,6 +11,7 @@
 #include "vm/guest_paths.h"
 #include "vm/launch_plan.h"
 #include "vm/snapshot/identity.h"
+#include "vm/snapshot/saved_files.h"
 #include "vm/snapshot/snapshot_store.h"
 
 namespace vm {
@@ -43,6 +45,14 @@ VmRecord clone_record(const Snapshot& snapshot, const CloneOptions& options) {
   return record;
 }
 
+void change_podman_arguments(std::vector<std::string>& arguments, const Identity& to) {
+  // Up to the image: what follows is the container's own command.
+  for (std::size_t i = 1; i < arguments.size() && arguments[i].starts_with("--"); ++i) {
+    if (arguments[i].starts_with("--hostname=")) arguments[i] = "--hostname=" + to.host_name;
+    if (arguments[i].starts_with("--name=")) arguments[i] = "--name=" + to.vm_name;
+  }
+}
+
 }  // namespace
 
 std::string replace_words(std::string_view text, std::string_view word, std::string_view by) {
@@ -65,6 +75,20 @@ std::string replace_words(std::string_view text, std::string_view word, std::str
   return out.append(text.substr(from));
 }
 
+std::string replace_own_line(std::string_view hosts, const Identity& from, const Identity& to) {
+  const std::size_t end = hosts.ends_with('\n') ? hosts.size() - 1 : hosts.size();
+  const std::size_t newline = end == 0 ? std::string_view::npos : hosts.rfind('\n', end - 1);
+  const std::size_t begin = newline == std::string_view::npos ? 0 : newline + 1;
+  std::istringstream fields{std::string(hosts.substr(begin, end - begin))};
+  std::string address;
+  std::string name;
+  fields >> address >> name;
+  if (name == "localhost" || (name != from.host_name && name != from.vm_name)) {
+    return std::string(hosts);
+  }
+  return base::cat(hosts.substr(0, begin), address, "\t", to.host_name, " ", to.vm_name, "\n");
+}
+
 void change_identity(LaunchPlan& plan, const Identity& from, const Identity& to) {
   wire::BootPlan& boot = plan.boot;
   const std::string old_host = boot.host_name;
@@ -72,10 +96,10 @@ void change_identity(LaunchPlan& plan, const Identity& from, const Identity& to)
   boot.machine_id = to.machine_id;
   boot.container.id = to.vm_id;
   for (auto& file : boot.files) {
-    if (file.path != kGuestHostsFile && file.path != kGuestHostnameFile &&
-        file.path != kGuestContainerenvFile) {
-      continue;
+    if (file.path == kGuestHostsFile) {
+      file.content = replace_own_line(file.content, {"", from.vm_name, old_host, ""}, to);
     }
+    if (file.path != kGuestHostnameFile && file.path != kGuestContainerenvFile) continue;
     // The whole ID first: its beginning is a host name mostly.
     file.content = replace_words(file.content, from.vm_id, to.vm_id);
     file.content = replace_words(file.content, old_host, to.host_name);
@@ -83,9 +107,7 @@ void change_identity(LaunchPlan& plan, const Identity& from, const Identity& to)
       file.content = replace_words(file.content, from.vm_name, to.vm_name);
     }
   }
-  for (std::size_t i = 0; i + 1 < boot.container.podman.size(); ++i) {
-    if (boot.container.podman[i] == "--hostname") boot.container.podman[i + 1] = to.host_name;
-  }
+  change_podman_arguments(boot.container.podman, to);
   auto config = nlohmann::json::parse(boot.container.config_json);
   config["hostname"] = to.host_name;
   for (auto& entry : config["process"]["env"]) {
@@ -110,7 +132,8 @@ VmRecord SnapshotStore::make_clone(const OpenSnapshot& open, const CloneOptions&
   for (auto& disk : plan.disks) {
     if (disk.id == "root") disk.path = paths.root_disk;
   }
-  plan.restore = RestorePlan{open.directory, snapshot.link_epoch + 1};
+  plan.restore =
+      RestorePlan{open.directory, snapshot.link_epoch + 1, stamps_of_saved_machine(open.directory)};
 
   base::make_directories(paths.disks, 0700);
   storage::reflink_or_copy(open.path(kSnapshotDiskFile), paths.root_disk);

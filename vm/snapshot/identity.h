@@ -19,6 +19,10 @@ struct Identity {
 // the files of the guest that hold them.
 void change_identity(LaunchPlan& plan, const Identity& from, const Identity& to);
 
+// A text of hosts(5) that was made for `from`, with its names in the last line, which is the one of the
+// container itself, being those of `to`. Without such a line it stays as it is.
+std::string replace_own_line(std::string_view hosts, const Identity& from, const Identity& to);
+
 // `text` with `word` replaced where it stands alone: not within a longer name.
 std::string replace_words(std::string_view text, std::string_view word, std::string_view by);
 
