@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "base/digest.h"
 #include "base/error.h"
@@ -22,6 +24,9 @@
 
 namespace vm {
 namespace {
+
+constexpr std::chrono::seconds kReleaseTimeout{2};
+constexpr std::chrono::milliseconds kReleasePoll{20};
 
 base::Error no_such_snapshot(const std::string& tag) {
   return base::Error(base::cat("no snapshot ", base::quoted(tag)))
@@ -145,11 +150,22 @@ void SnapshotStore::remove(const std::string& tag) const {
   // What the record says does not matter, only who holds it.
   const base::Fd lock = base::try_open_file(record, O_RDONLY | O_NONBLOCK);
   if (!lock && errno != ENOENT) throw base::Error(errno, "opening the record of snapshot", tag);
-  const bool held = lock && ::flock(lock.get(), LOCK_EX | LOCK_NB) != 0;
-  if (held && errno != EWOULDBLOCK) base::throw_errno("locking snapshot", tag);
+  const auto held = [&] {
+    if (!lock || ::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return false;
+    if (errno != EWOULDBLOCK) base::throw_errno("locking snapshot", tag);
+    return true;
+  };
   // Without a record there is nothing to hold: then the clones themselves count.
-  const std::vector<VmRecord> users = clones(tag);
-  if (held || !users.empty()) {
+  std::vector<VmRecord> users = clones(tag);
+  // The monitor of a clone that was just removed lets go as it ends, a moment later.
+  const auto deadline = std::chrono::steady_clock::now() + kReleaseTimeout;
+  bool in_use = held();
+  while (in_use && users.empty() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kReleasePoll);
+    in_use = held();
+    users = clones(tag);
+  }
+  if (in_use || !users.empty()) {
     std::string names;
     for (const auto& vm : users) names += base::cat(names.empty() ? "" : ", ", vm.name);
     throw base::Error(

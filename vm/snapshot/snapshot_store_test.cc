@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 #include <sys/file.h>
 
+#include <chrono>
+#include <thread>
+
 #include "base/error.h"
 #include "base/files.h"
 #include "tests/support/temp_dir.h"
@@ -77,6 +80,18 @@ TEST_F(SnapshotStoreTest, WhatSomebodyHoldsOrIsNotThereIsNotRemoved) {
   EXPECT_EQ(error_of_remove("torn"), "");
   EXPECT_NE(error_of_remove("torn").find("no snapshot"), std::string::npos);
   EXPECT_NE(error_of_remove("../torn").find("malformed tag"), std::string::npos);
+}
+
+TEST_F(SnapshotStoreTest, WhoLetsGoInAMomentIsWaitedFor) {
+  dir_.write("snapshots/torn/snapshot.json", "{");
+  base::Fd held = base::open_file(dir_ / "snapshots/torn/snapshot.json", O_RDONLY);
+  ASSERT_EQ(::flock(held.get(), LOCK_SH), 0);
+  std::thread holder([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    held.reset();
+  });
+  EXPECT_EQ(error_of_remove("torn"), "");
+  holder.join();
 }
 
 }  // namespace
